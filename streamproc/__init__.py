@@ -1,0 +1,3 @@
+"""streamproc: near-real-time redaction for Kinesis Video Streams."""
+
+__version__ = "0.1.0"

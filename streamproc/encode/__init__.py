@@ -1,0 +1,1 @@
+"""Redacted frames into segments and playlists."""

@@ -1,0 +1,1 @@
+"""GetMedia bytes into blocks of fragments, with their tags."""

@@ -1,0 +1,1 @@
+"""One stream: the stages joined by bounded channels."""

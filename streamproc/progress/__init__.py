@@ -1,0 +1,1 @@
+"""How far a stream is published, and how far it is behind."""

@@ -1,0 +1,1 @@
+"""A frame and its regions into a redacted frame."""

@@ -1,0 +1,1 @@
+"""Detections into regions for every frame, from both sides."""
