@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     """One plane of a YUV 4:2:0 picture, shape (height, width), writable, 0..255."""
 
 Picture = Any
-"""A decoded YUV 4:2:0 picture, as the codec library holds it (``av.VideoFrame``). Opaque outside decode, redact, encode."""
+"""A decoded YUV 4:2:0 picture, as the codec library holds it. Only decode, redact and encode look inside."""
 
 
 class Decision(Enum):
@@ -85,19 +85,25 @@ class FrameId:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded picture that nobody has decided about. It must not leave the process."""
+    """A decoded picture that nobody has decided about. It must not leave the process.
+
+    Attributes:
+        rotation: Degrees clockwise by which it must be turned for display: 0, 90, 180 or 270.
+        damaged: The decoder says that part of the picture is made up; a detector's answer about it proves nothing.
+    """
 
     id: FrameId
     picture: Picture = field(repr=False)
     width: int
     height: int
     rotation: int
+    damaged: bool = False
     stamps: Stamps = field(repr=False, default_factory=Stamps)
 
 
 @dataclass(frozen=True, slots=True)
 class RedactedFrame:
-    """A picture that is covered as ``cover`` says. Built by ``redact`` only (kept by a test); the encoder takes nothing else."""
+    """A picture covered as ``cover`` says. Only ``redact`` builds it (a test keeps that); encoders want it."""
 
     id: FrameId
     picture: Picture = field(repr=False)

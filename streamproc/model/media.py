@@ -79,7 +79,7 @@ class Block:
 
     Attributes:
         track: The track's number.
-        offset_us: Time since the start of the fragment's Cluster (producer time is ``fragment.producer_us + offset_us``).
+        offset_us: Time since the fragment's Cluster began (producer time: ``fragment.producer_us + offset_us``).
         keyframe: As the container says; a decoder may know better.
         data: The coded bytes, as they stand in the block.
     """
@@ -87,6 +87,16 @@ class Block:
     track: int
     offset_us: int
     keyframe: bool
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """One coded piece of sound on the producer's clock, passed on as it is. Voice is personal data: off by default."""
+
+    fragment: Fragment
+    track: Track
+    time_us: int
     data: bytes = field(repr=False)
 
 

@@ -1,0 +1,207 @@
+"""Decoding with PyAV: one persistent decoder, fed block by block.
+
+Block by block a picture is there 1 ms after its bytes; opening each fragment as a file costs a fragment's length of lag
+and loses the frames of fragments that do not begin with a keyframe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import av
+import av.error
+from av.codec.context import CodecContext
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from streamproc.decode.nal import CODECS, starts_closed_gop
+from streamproc.decode.timeline import Timeline
+from streamproc.errors import MediaError
+from streamproc.model.frame import Frame, Stamps
+from streamproc.model.media import Block, Fragment, FragmentEnd, FragmentStart, Sound, Track, TrackKind
+from streamproc.ports import Clock
+
+_PLANAR = ("yuv420p", "yuvj420p")
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentDecoded:
+    """All frames of a fragment that will ever come have come.
+
+    Attributes:
+        complete: The fragment's end was seen, so a position behind it is right.
+        lost: Blocks that gave no picture.
+        problem: Why nothing of it could be decoded, "" if it could.
+    """
+
+    fragment: Fragment
+    complete: bool
+    lost: int = 0
+    problem: str = ""
+
+
+Decoded = Frame | Sound | FragmentDecoded
+
+
+class Decoder:
+    """Turns a stream's events into frames. Used from one thread.
+
+    Args:
+        clock: For the stamps on the frames.
+        max_pixels: Larger pictures are refused by the decoder before it allocates them.
+        keep_audio: Pass audio blocks on as :class:`Sound`.
+    """
+
+    def __init__(self, clock: Clock, max_pixels: int, keep_audio: bool = False) -> None:
+        self._clock = clock
+        self._max_pixels = max_pixels
+        self._keep_audio = keep_audio
+        self._timeline = Timeline()
+        self._context: VideoCodecContext | None = None
+        self._coding: tuple[str, bytes] | None = None
+        self._fragment: Fragment | None = None
+        self._video: Track | None = None
+        self._audio: Track | None = None
+        self._problem = ""
+        self._first_block = True
+        self._closed_gops = True
+        self._unfinished: Fragment | None = None
+        self._owed: list[tuple[Fragment, bool, str]] = []
+        self.blocks = 0
+        self.frames = 0
+
+    def start(self, event: FragmentStart) -> Iterator[Decoded]:
+        """A fragment begins. Yields what the decoder still held if the coding changes here."""
+        fragment = event.fragment
+        if self._unfinished is not None:
+            if self._unfinished.number == fragment.number:
+                self._reset()  # it is sent again from its start
+            else:
+                yield from self._finish(self._unfinished, complete=False, drain=True)
+            self._unfinished = None
+        self._video = next((t for t in event.tracks if t.kind is TrackKind.VIDEO), None)
+        self._audio = next((t for t in event.tracks if t.kind is TrackKind.AUDIO), None) if self._keep_audio else None
+        self._fragment, self._first_block, self._problem = fragment, True, ""
+        try:
+            coding = self._checked(self._video)
+        except MediaError as error:
+            self._problem = str(error)
+            coding = None
+        if coding != self._coding:
+            yield from self.drain()
+            self._context, self._coding, self._closed_gops = None, coding, True
+        self._timeline.begin(fragment)
+
+    def block(self, event: Block, arrived_us: int) -> Iterator[Decoded]:
+        """Decode one block; yields the frames that are ready, in order of presentation."""
+        fragment, video = self._fragment, self._video
+        if fragment is None:
+            return
+        if video is None or event.track != video.number:
+            if self._audio is not None and event.track == self._audio.number:
+                yield Sound(fragment, self._audio, fragment.producer_us + event.offset_us, event.data)
+            return
+        self.blocks += 1
+        if self._problem or self._coding is None:
+            return
+        if self._first_block:
+            self._first_block = False
+            self._closed_gops &= starts_closed_gop(*self._coding, event.data)
+        packet = av.Packet(len(event.data))
+        packet.update(event.data)  # copies with the padding that decoders read into
+        packet.pts = packet.dts = self._timeline.block(event.offset_us, arrived_us)
+        try:
+            pictures = self._open().decode(packet)
+        except (av.error.FFmpegError, ValueError) as error:
+            if self.frames == 0:
+                self._problem = f"the decoder refuses it ({type(error).__name__})"
+            return
+        yield from self._framed(pictures)
+
+    def end(self, event: FragmentEnd) -> Iterator[Decoded]:
+        """A fragment is over: with its last frames, if the next one does not need what the decoder holds."""
+        if self._fragment is None:
+            return
+        if not event.complete:
+            # The service may send it again, whole: wait for what comes next.
+            self._unfinished = event.fragment
+            return
+        yield from self._finish(event.fragment, complete=True, drain=self._closed_gops)
+
+    def drain(self) -> Iterator[Frame | FragmentDecoded]:
+        """What the decoder still holds. It needs a keyframe afterwards."""
+        context = self._context
+        if context is not None and context.is_open:
+            try:
+                pictures = context.decode(None)
+            except (av.error.FFmpegError, ValueError):
+                pictures = []
+            yield from self._framed(pictures)
+            context.flush_buffers()
+        yield from self._settle()
+
+    def _finish(self, fragment: Fragment, complete: bool, drain: bool) -> Iterator[Decoded]:
+        self._owed.append((fragment, complete, self._problem))
+        if not self._timeline.waiting:
+            yield from self._settle()
+        elif drain:
+            yield from self.drain()
+        # Else the next fragment refers to these pictures: the last of them come out with its first blocks.
+
+    def _settle(self, until: Fragment | None = None) -> Iterator[FragmentDecoded]:
+        """Close the fragments that are over and stand before ``until``: no frame of theirs can come any more."""
+        while self._owed and self._owed[0][0] != until:
+            fragment, complete, problem = self._owed.pop(0)
+            yield FragmentDecoded(fragment, complete, self._timeline.lost(fragment), problem)
+
+    def _reset(self) -> None:
+        self._timeline.forget()
+        self._owed.clear()
+        if self._context is not None:
+            self._context.flush_buffers()
+
+    def _checked(self, track: Track | None) -> tuple[str, bytes] | None:
+        if track is None:
+            return None
+        codec = CODECS.get(track.codec_id)
+        if codec is None:
+            raise MediaError(f"codec {track.codec_id or '(none)'} is not supported; set the camera to H.264 or H.265")
+        if track.width * track.height > self._max_pixels:
+            raise MediaError(f"picture of {track.width}x{track.height} is over limits.max_pixels = {self._max_pixels}")
+        return codec, track.codec_private
+
+    def _open(self) -> VideoCodecContext:
+        if self._context is None:
+            assert self._coding is not None
+            name, private = self._coding
+            context = cast(VideoCodecContext, CodecContext.create(name, "r"))
+            if private:
+                context.extradata = private
+            # One thread adds no delay; the parallelism comes from the streams.
+            context.thread_count, context.thread_type = 1, "NONE"
+            context.options = {"max_pixels": str(self._max_pixels)}
+            self._context = context
+        return self._context
+
+    def _framed(self, pictures: list[VideoFrame]) -> Iterator[Frame | FragmentDecoded]:
+        for picture in pictures:
+            held = self._timeline.frame(picture.pts) if picture.pts is not None else None
+            if held is None:
+                continue
+            frame_id, arrived_us = held
+            yield from self._settle(until=frame_id.fragment)
+            self.frames += 1
+            if picture.format.name not in _PLANAR:
+                picture = picture.reformat(format="yuv420p", threads=1)
+            rotation = (self._video.rotation if self._video else 0) or -picture.rotation % 360
+            yield Frame(
+                frame_id,
+                picture,
+                picture.width,
+                picture.height,
+                rotation,
+                picture.is_corrupt,
+                Stamps(arrived_us, self._clock.now_us()),
+            )
