@@ -1,0 +1,103 @@
+"""What a covered place looks like: blur, pixelate or solid, in place on the planes of a YUV 4:2:0 picture.
+
+Strength is relative to the object: whatever its size in pixels, only so many cells survive across it. A blur of fixed
+radius leaves large faces recognisable, and a plain Gaussian of any size can be undone (Revelio, 2025).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.uint8]
+
+_GREY = (126, 128, 128)
+_WHOLE_CELLS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How to cover.
+
+    Attributes:
+        kind: ``blur`` (cells, then smooth), ``pixelate`` (cells) or ``solid`` (grey).
+        shape: ``rectangle``, or ``ellipse``: a rounded shape that holds the whole region.
+        cells: Cells across the longer side of the region, 2 to 8. More would keep too much.
+    """
+
+    kind: str = "blur"
+    shape: str = "ellipse"
+    cells: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRect:
+    """A region in luma pixels, max edges exclusive. All edges are even, so that it is the same in the chroma planes.
+
+    It may reach beyond the picture: a rounded shape must not be squeezed by the border that cuts its object.
+    """
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+def cover(planes: tuple[Plane, Plane, Plane], rect: PixelRect, effect: Effect) -> None:
+    """Cover one region. Nothing outside of ``rect`` changes.
+
+    Args:
+        planes: Y of shape (height, width), U and V of half of that, rounded up; written in place.
+    """
+    height, width = planes[0].shape
+    mask = _rounded((rect.y1 - rect.y0) // 2, (rect.x1 - rect.x0) // 2) if effect.shape == "ellipse" else None
+    for index, plane in enumerate(planes):
+        scale = 1 if index == 0 else 2
+        x0, y0 = max(0, rect.x0) // scale, max(0, rect.y0) // scale
+        x1, y1 = -(-min(width, rect.x1) // scale), -(-min(height, rect.y1) // scale)
+        if x1 <= x0 or y1 <= y0:
+            continue
+        place = plane[y0:y1, x0:x1]
+        covered = _covered(place, effect, _GREY[index])
+        if mask is None:
+            place[...] = covered
+        else:
+            whole = mask if scale == 2 else mask.repeat(2, axis=0).repeat(2, axis=1)
+            top, left = y0 - rect.y0 // scale, x0 - rect.x0 // scale
+            cv2.copyTo(covered, whole[top : top + y1 - y0, left : left + x1 - x0], place)
+
+
+def cover_whole(planes: tuple[Plane, Plane, Plane], effect: Effect) -> None:
+    """Cover the whole picture so that not even a face filling it is left: at most 8 cells on the longer side."""
+    height, width = planes[0].shape
+    strong = Effect(effect.kind, "rectangle", min(effect.cells, _WHOLE_CELLS))
+    cover(planes, PixelRect(0, 0, width, height), strong)
+
+
+def _covered(place: Plane, effect: Effect, grey: int) -> Plane:
+    height, width = place.shape
+    if effect.kind == "solid":
+        return np.full_like(place, grey)
+    longer = max(height, width)
+    across = max(1, round(effect.cells * width / longer)), max(1, round(effect.cells * height / longer))
+    cells = cv2.resize(place, (min(across[0], width), min(across[1], height)), interpolation=cv2.INTER_AREA)
+    if effect.kind == "pixelate":
+        return cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
+    smooth = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
+    # A little more smoothing takes the creases of linear interpolation away; it adds no detail.
+    radius = min(longer // effect.cells // 2, 127) * 2 + 1
+    return cv2.stackBlur(smooth, (radius, radius)) if radius > 1 else smooth  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=256)
+def _rounded(height: int, width: int) -> Plane:
+    """A mask of the superellipse |x|^4 + |y|^4 <= 1 that touches the rectangle's sides: 255 inside, 0 outside."""
+    y = (2 * np.arange(height) + 1 - height) / height
+    x = (2 * np.arange(width) + 1 - width) / width
+    inside = (x[np.newaxis, :] ** 4 + y[:, np.newaxis] ** 4) <= 1.0
+    mask: Plane = np.where(inside, 255, 0).astype(np.uint8)
+    return mask

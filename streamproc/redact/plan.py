@@ -1,0 +1,40 @@
+"""Where exactly to cover: regions in shares of the picture become rectangles of whole pixels, never smaller."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from streamproc.model.frame import Region
+from streamproc.model.geometry import Box
+from streamproc.redact.effects import PixelRect
+
+# The rounded shape |x|^4 + |y|^4 <= 1 holds a box whose half sides are this share of its own.
+_ROUNDED_HOLDS = 0.5**0.25
+_SMALLEST_PX = 8
+
+
+def rects(regions: Iterable[Region], width: int, height: int, shape: str) -> list[PixelRect]:
+    """The rectangles to cover, largest first, so that a small one inside a large one is covered last.
+
+    Edges are rounded outward to even pixels. For a rounded ``shape`` the rectangle grows so that the shape inside it
+    holds the whole region; it may then reach beyond the picture.
+    """
+    found = [_rect(r.box, width, height, shape) for r in regions if not r.box.empty]
+    return sorted(found, key=lambda r: -(r.x1 - r.x0) * (r.y1 - r.y0))
+
+
+def _rect(box: Box, width: int, height: int, shape: str) -> PixelRect:
+    if shape == "ellipse":
+        box = box.enlarge(1 / _ROUNDED_HOLDS - 1)
+    x0, x1 = _span(box.left * width, box.right * width)
+    y0, y1 = _span(box.top * height, box.bottom * height)
+    return PixelRect(x0, y0, x1, y1)
+
+
+def _span(low: float, high: float) -> tuple[int, int]:
+    """Outward to even pixels, and at least a few of them."""
+    if high - low < _SMALLEST_PX:
+        middle = (low + high) / 2
+        low, high = middle - _SMALLEST_PX / 2, middle + _SMALLEST_PX / 2
+    return math.floor(low / 2) * 2, math.ceil(high / 2) * 2
