@@ -57,6 +57,7 @@ class Segment:
         data: The object's bytes: ``ftyp`` and ``moov`` (``init_bytes`` long), then ``moof`` and ``mdat``.
         discontinuity: A gap, or a change of coding, stands before it (RFC 8216, 4.3.2.3).
         encoded_us: Wall clock at which ``data`` was complete.
+        origin_us: Producer's wall clock that is time zero of its timeline.
     """
 
     start: FrameId
@@ -69,6 +70,7 @@ class Segment:
     frames: tuple[FrameRecord, ...] = field(repr=False)
     discontinuity: bool = False
     encoded_us: int = 0
+    origin_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

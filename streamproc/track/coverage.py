@@ -119,6 +119,16 @@ class Coverage:
         """
         self._cut = True
 
+    def expire(self, before_us: int) -> None:
+        """Frames older than this that no look under way will decide are covered whole: their time is up."""
+        if any(w.looked_at for w in self._waiting):
+            return
+        while self._waiting and self._waiting[0].time_us < before_us:
+            waiting = self._waiting.popleft()
+            self._decide(waiting, COVERED_WHOLE)
+            if self._waiting and waiting.starts:
+                self._waiting[0].starts = True
+
     def close(self) -> None:
         """No further frame or answer will come in time: decide all that wait."""
         for waiting in self._waiting:

@@ -1,0 +1,130 @@
+"""Rolling segments: redacted frames in, complete segments with their position in the stream out."""
+
+from __future__ import annotations
+
+from streamproc.encode.pyav import EncodeOptions, SegmentEncoder
+from streamproc.encode.segmenter import Cut, Segmenter, Shape
+from streamproc.model.frame import FrameId, RedactedFrame
+from streamproc.model.media import Fragment, Sound, Track
+from streamproc.model.segment import Checkpoint, FrameRecord, Position, Segment
+from streamproc.ports import Clock
+
+
+class RollingSegments:
+    """Encodes the frames of one stream and closes a segment where :class:`Segmenter` says so.
+
+    Used from one thread. Frames go out as they came: as many, at their times, in their size.
+
+    Args:
+        seconds: Wanted length of a segment.
+        resume: Where the last process stopped; the output's timeline goes on from there.
+    """
+
+    def __init__(self, seconds: float, options: EncodeOptions, clock: Clock, resume: Checkpoint) -> None:
+        self._segmenter = Segmenter(seconds)
+        self._options = options
+        self._clock = clock
+        self._origin_us = resume.origin_us
+        if resume.last_end_us is not None:
+            self._segmenter.resume(resume.last_end_us)
+        self._encoder: SegmentEncoder | None = None
+        self._records: list[FrameRecord] = []
+        self._shape: Shape | None = None
+        self._discontinuity = False
+        self._before = resume.position.after if resume.position else ""
+        self._position = resume.position
+        self._audio: Track | None = None
+
+    @property
+    def position(self) -> Position | None:
+        """How far everything that came in reaches; ahead of what is published while a segment is open."""
+        return self._position
+
+    @property
+    def origin_us(self) -> int | None:
+        """Producer's wall clock that is time zero of the output; moves where the producer's clock goes back."""
+        return self._origin_us
+
+    @property
+    def open_since_us(self) -> int | None:
+        """Producer time of the open segment's first frame, None if no segment is open."""
+        return self._records[0].id.time_us if self._records else None
+
+    def carry_audio(self, track: Track | None) -> None:
+        """Segments that begin from now on carry this track."""
+        self._audio = track
+
+    def mark_gap(self) -> None:
+        """Something before the next frame is lost: the player is told."""
+        self._segmenter.mark_gap()
+
+    def add(self, frame: RedactedFrame) -> list[Segment]:
+        """Encode a frame; returns the segment that had to be closed before it, if any."""
+        shape = Shape(frame.width, frame.height, frame.rotation, frame.picture.format.name)
+        cut = self._segmenter.before(frame.id, shape)
+        done = self._close(next_us=frame.id.time_us) if cut is not Cut.NONE else []
+        if cut is Cut.DISCONTINUITY:
+            self._discontinuity = True
+        if self._encoder is None:
+            self._encoder = SegmentEncoder(frame, self._origin_for(frame.id), self._options, self._audio)
+            self._shape = shape
+        self._encoder.add(frame)
+        self._segmenter.add(frame.id, shape)
+        self._records.append(FrameRecord(frame.id, frame.cover, frame.stamps))
+        self.passed(frame.id)
+        return done
+
+    def passed(self, frame: FrameId) -> None:
+        """This frame was added, or will never be published (withheld)."""
+        fragment = frame.fragment
+        self._position = Position(fragment.number, frame.index + 1, fragment.server_us, self._before)
+
+    def sound(self, sound: Sound) -> None:
+        """Add sound to the open segment; sound that comes before the first picture is dropped."""
+        if self._encoder is not None:
+            self._encoder.add_sound(sound)
+
+    def fragment_done(self, fragment: Fragment) -> list[Segment]:
+        """All frames of a fragment were added; returns the segment that ends with it, if one does."""
+        self._before = fragment.number
+        self._position = Position(fragment.number, None, fragment.server_us, fragment.number)
+        return self._close() if self._segmenter.ends_with_fragment() else []
+
+    def flush(self) -> list[Segment]:
+        """Close the open segment wherever it stands."""
+        return self._close()
+
+    def _origin_for(self, frame: FrameId) -> int:
+        """Time zero such that the output's timeline never goes back."""
+        end = self._segmenter.end_us
+        if self._origin_us is None:
+            self._origin_us = frame.time_us
+        elif end is not None and frame.time_us <= end - self._segmenter.frame_us:
+            self._origin_us += frame.time_us - end
+        return self._origin_us
+
+    def _close(self, next_us: int | None = None) -> list[Segment]:
+        encoder, shape, end_us = self._encoder, self._shape, self._segmenter.end_us
+        if encoder is None or shape is None or end_us is None or self._position is None:
+            return []
+        last_us = self._records[-1].id.time_us
+        if next_us is not None and last_us < next_us < end_us:
+            end_us = next_us
+        encoded = encoder.close(end_us)
+        first = self._records[0].id
+        segment = Segment(
+            start=first,
+            end=self._position,
+            duration_us=end_us - first.time_us,
+            width=shape.width,
+            height=shape.height,
+            data=encoded.data,
+            init_bytes=encoded.init_bytes,
+            frames=tuple(self._records),
+            discontinuity=self._discontinuity,
+            encoded_us=self._clock.now_us(),
+            origin_us=self._origin_us,
+        )
+        self._encoder, self._records, self._discontinuity = None, [], False
+        self._segmenter.closed()
+        return [segment]
