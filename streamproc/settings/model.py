@@ -1,0 +1,284 @@
+"""Every setting with its unit, range, default and meaning: one small frozen model per concern.
+
+The descriptions are what the JSON schema, and with it the reader's editor, shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _number_from_text(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+def _path_from_text(value: object) -> object:
+    # Path("") is the current folder: an empty variable would put state files there.
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("should not be empty")
+    return value
+
+
+_Path = Annotated[Path, BeforeValidator(_path_from_text)]
+
+
+class _Concern(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+class SegmentSettings(_Concern):
+    """The pieces in which redacted video is stored."""
+
+    seconds: float = Field(
+        default=6.0,
+        ge=0.5,
+        le=60,
+        description="Length of a segment, in seconds of video. A segment is stored when it is full, so this is most "
+        "of the lag; shorter ones cost more requests to the store.",
+    )
+
+    @property
+    def duration_us(self) -> int:
+        """``seconds`` in whole microseconds."""
+        return round(self.seconds * 1_000_000)
+
+
+class LookaheadSettings(_Concern):
+    """How long frames wait for the look on their far side."""
+
+    seconds: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=10,
+        description="Longest time, in seconds on the producer's clock, that a frame waits for the detector's answer "
+        "about a later frame. A frame without it by then is covered whole. At least 1 / "
+        "detect.calls_per_second.",
+    )
+
+    @property
+    def duration_us(self) -> int:
+        """``seconds`` in whole microseconds."""
+        return round(self.seconds * 1_000_000)
+
+
+class DetectSettings(_Concern):
+    """Who looks at the pictures, how often, and how long we wait for the answer."""
+
+    kind: Literal["rekognition", "local"] = Field(
+        default="rekognition",
+        description="Who looks for faces: Amazon Rekognition (DetectFaces), or an ONNX model on this machine.",
+    )
+    model: _Path | None = Field(
+        default=None,
+        description="Path of the ONNX face model, from the working directory. Needed when detect.kind is local.",
+    )
+    calls_per_second: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=60,
+        description="Pictures looked at per second of video, whatever its frame rate. Each is one paid call to "
+        "Rekognition.",
+    )
+    deadline_ms: int = Field(
+        default=1000,
+        ge=50,
+        le=30_000,
+        description="Milliseconds of real time after which an answer is too late. The frames that needed it are "
+        "covered whole.",
+    )
+    concurrency: int = Field(default=8, ge=1, le=64, description="Most calls in flight at once, for one stream.")
+    long_side_px: int = Field(
+        default=960,
+        ge=320,
+        le=4096,
+        description="Pixels on the longer side of the picture that the detector gets; smaller pictures are not "
+        "enlarged.",
+    )
+    jpeg_quality: int = Field(
+        default=80, ge=40, le=100, description="Quality of that picture, on the scale of libjpeg."
+    )
+    min_confidence: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="Detections with less confidence than this, from 0 to 1, are ignored; every one above it is "
+        "covered. Applies to Rekognition's answers (its percentage / 100) and the local model's alike.",
+    )
+
+
+class CoverSettings(_Concern):
+    """How much more than the detected box is covered, in space and in time."""
+
+    margin: float = Field(
+        default=0.10,
+        ge=0,
+        le=2,
+        description="Enlargement of each box as a share of its size: width and height times 1 + margin, about its "
+        "centre.",
+    )
+    extend_ms: int = Field(
+        default=400,
+        ge=0,
+        le=5000,
+        description="Milliseconds on the producer's clock for which a region is held before the first and after the "
+        "last sighting of its object.",
+    )
+
+
+class EffectSettings(_Concern):
+    """What a covered region looks like."""
+
+    kind: Literal["blur", "pixelate", "solid"] = Field(
+        default="blur",
+        description="blur: a few averages across the object, then smoothed. pixelate: the same as squares. solid: "
+        "one colour, nothing of the object survives.",
+    )
+    shape: Literal["ellipse", "rectangle"] = Field(
+        default="ellipse", description="Shape of a covered region: the ellipse around its box, or the box."
+    )
+    cells: int = Field(
+        default=6,
+        ge=2,
+        le=8,
+        description="Averages across the object's longer side that survive blur and pixelate. More would keep enough "
+        "to recognise a person again, so there is no more.",
+    )
+
+
+class EncodeSettings(_Concern):
+    """How redacted video is compressed (H.264, x264)."""
+
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = Field(
+        default="superfast", description="Preset of x264: slower ones need more CPU and store fewer bytes."
+    )
+    crf: int = Field(
+        default=23,
+        ge=10,
+        le=40,
+        description="Constant rate factor of x264: lower is better and larger; about 6 halves the bytes.",
+    )
+
+
+class StateSettings(_Concern):
+    """Where a stream's progress is kept."""
+
+    dir: _Path = Field(
+        default=Path(".streamproc"),
+        description="Folder of the checkpoints and gap records, from the working directory. It must outlive the "
+        "process.",
+    )
+
+
+class PlaylistSettings(_Concern):
+    """The live playlist."""
+
+    window_segments: int = Field(
+        default=10, ge=3, le=100, description="Segments that the live playlist names; older ones stay."
+    )
+
+
+class LimitSettings(_Concern):
+    """Bounds on the input, so that no stream can exhaust memory. What is over one is skipped and recorded as a gap."""
+
+    max_pixels: int = Field(
+        default=8_847_360,
+        ge=16_384,
+        le=134_217_728,
+        description="Most pixels of a picture (width times height); 4096 x 2160.",
+    )
+    element_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=65_536,
+        le=1_073_741_824,
+        description="Most bytes of one Matroska element, thus of one frame.",
+    )
+    fragment_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=65_536, le=4_294_967_296, description="Most bytes of one fragment."
+    )
+    fragment_seconds: float = Field(default=60.0, ge=1, le=600, description="Most seconds of video in one fragment.")
+
+
+class IngestSettings(_Concern):
+    """Reading the stream."""
+
+    idle_timeout_s: float = Field(
+        default=15.0,
+        ge=2,
+        le=300,
+        description="Seconds without a byte after which the connection is taken for dead and made anew.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Settings that are fine alone and wrong together.
+
+    Attributes:
+        key: The one to change.
+        others: The ones it depends on.
+    """
+
+    key: str
+    others: tuple[str, ...]
+    reason: str
+
+
+class ContradictionsError(ValueError):
+    """Raised while a :class:`Settings` is built; pydantic hands it on as the cause of its own error."""
+
+    def __init__(self, found: tuple[Contradiction, ...]) -> None:
+        super().__init__("; ".join(f"{each.key}: {each.reason}" for each in found))
+        self.found = found
+
+
+class Settings(_Concern):
+    """Everything that can be set for one stream."""
+
+    version: Annotated[Literal[1], BeforeValidator(_number_from_text)] = Field(
+        default=1, description="Version of this file's layout. Only 1 exists."
+    )
+    segment: SegmentSettings = SegmentSettings()
+    lookahead: LookaheadSettings = LookaheadSettings()
+    detect: DetectSettings = DetectSettings()
+    cover: CoverSettings = CoverSettings()
+    effect: EffectSettings = EffectSettings()
+    encode: EncodeSettings = EncodeSettings()
+    audio: Literal["drop", "keep"] = Field(
+        default="drop", description="Sound of the stream: left out, or stored as it is. Nothing in it is redacted."
+    )
+    state: StateSettings = StateSettings()
+    playlist: PlaylistSettings = PlaylistSettings()
+    limits: LimitSettings = LimitSettings()
+    ingest: IngestSettings = IngestSettings()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Settings:
+        found: list[Contradiction] = []
+        # Exact: in floats, 1 / calls * calls can miss 1.
+        if self.lookahead.seconds * self.detect.calls_per_second < 1 - 1e-9:
+            found.append(
+                Contradiction(
+                    "lookahead.seconds",
+                    ("detect.calls_per_second",),
+                    f"should be at least 1 / detect.calls_per_second = {1 / self.detect.calls_per_second:.4g}: "
+                    "otherwise no frame would wait long enough for the next look, and every one would be covered whole",
+                )
+            )
+        if self.detect.kind == "local" and self.detect.model is None:
+            found.append(
+                Contradiction(
+                    "detect.model", ("detect.kind",), "needed when detect.kind is local: the path of an ONNX model"
+                )
+            )
+        if found:
+            raise ContradictionsError(tuple(found))
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the YAML file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}
