@@ -1,0 +1,38 @@
+"""The options that every command with settings has: ``--config`` and ``--set``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from streamproc.settings import LoadedSettings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def settings_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Add ``--config FILE`` (parameter ``file: Path | None``) and ``--set`` (``assignments: tuple[str, ...]``)."""
+    command = click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="One setting, for instance segment.seconds=2; may be repeated. Wins over file and environment.",
+    )(command)
+    # click does not look at the file: a missing one is a fault of the configuration (78), not of the usage.
+    return click.option("--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="A YAML file.")(
+        command
+    )
+
+
+def load(file: Path | None, assignments: tuple[str, ...]) -> LoadedSettings:
+    """The settings of this process. Raises ``ConfigurationError`` with a line per fault."""
+    from streamproc.settings import load_settings
+
+    return load_settings(file, os.environ, assignments)
