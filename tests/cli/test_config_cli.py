@@ -168,7 +168,7 @@ def test_every_error_is_one_exit_code_and_one_line(
     assert out == ""
     assert said in err
     if not debug:
-        assert len(err.splitlines()) <= (3 if code == 2 else 1)
+        assert len(err.splitlines()) == (4 if code == 2 else said.count("\n") if code == 130 else 1)
         assert "B-XY" not in err
     elif isinstance(error, Exception) and not isinstance(error, click.Abort | click.ClickException):
         assert "Traceback (most recent call last)" in err
