@@ -84,7 +84,7 @@ AMBIENT_CALLS = frozenset(
 AMBIENT_USERS = ALLOWED["time"]
 FORBIDDEN_NAME = re.compile(r"Manager|Helper")
 PLACES = re.compile(
-    r"/work/|/opt/|/root/|/home/\w|pypi\.org|pythonhosted|--index-url|--extra-index|--find-links"
+    r"/work/|/opt/(?:pypi|wheels)|/root/|/home/\w|pypi\.org|pythonhosted|--index-url|--extra-index|--find-links"
     r"|registry\.npmjs|artifactory|devpi"
 )
 
