@@ -70,6 +70,7 @@ def segment_metadata(segment: Segment, sidecar_digest: str, policy_id: str, epoc
         "start-frame": str(segment.start.index),
         "start-us": str(segment.start.time_us),
         "duration-us": str(segment.duration_us),
+        "origin-us": _NOTHING if segment.origin_us is None else str(segment.origin_us),
         "end-fragment": end.fragment or _NOTHING,
         "end-frames": "all" if end.frames is None else str(end.frames),
         "end-server-us": str(end.server_us),
@@ -109,6 +110,15 @@ def published_from_metadata(key: str, metadata: Mapping[str, str]) -> PublishedS
         init_digest=_text(metadata, "init-sha256"),
         discontinuity=_text(metadata, "discontinuity") == "1",
     )
+
+
+def origin_from_metadata(metadata: Mapping[str, str]) -> int | None:
+    """Producer's wall clock, µs, that is time zero of the object's timeline; None if its writer did not say.
+
+    Raises ValueError for metadata that is not ours.
+    """
+    origin = _text(metadata, "origin-us")
+    return int(origin) if origin else None
 
 
 def begins_with(metadata: Mapping[str, str], start: FrameId) -> bool:

@@ -40,7 +40,6 @@ def roll(
     return replace(
         checkpoint,
         position=position,
-        origin_us=segment.time_us if checkpoint.origin_us is None else checkpoint.origin_us,
         last_end_us=segment.time_us + segment.duration_us,
         segments=checkpoint.segments + 1,
         media_sequence=checkpoint.media_sequence + first,

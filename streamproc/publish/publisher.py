@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from streamproc.errors import ConfigurationError, SegmentTaken, StoreUnavailable, UnavailableError
@@ -28,6 +28,7 @@ from streamproc.publish.layout import (
 )
 from streamproc.publish.manifest import (
     begins_with,
+    origin_from_metadata,
     policy_hash,
     position_from_metadata,
     published_from_metadata,
@@ -132,8 +133,8 @@ class Publisher:
             The segment as it stands in the store; if its key was taken by an object with the same end, that object.
 
         Raises:
-            SegmentTaken: The key was taken by an object with another end. That object is published now in place of
-                ``segment``, and :attr:`checkpoint` says from where to go on.
+            SegmentTaken: The key was taken by an object with another end or timeline. That object is published now in
+                place of ``segment``, and :attr:`checkpoint` says from where to go on.
             UnavailableError: Nothing is lost; call again with the same segment.
             ConfigurationError: The key is taken by an object that no streamproc wrote.
         """
@@ -145,9 +146,16 @@ class Publisher:
         self._progress.record_segment(self._stream, hour, last)
         self._turn_hour(hour)
         self._write_playlists()
-        if not _same_end(self._checkpoint.position, segment.end):
+        if not self._ends_as(segment):
             raise SegmentTaken(key)
         return Published(last, self._durable_us, self._adopted)
+
+    def advance(self, position: Position) -> None:
+        """Commit a position behind the last segment: what lies between could not be shown, and stands in the ledger."""
+        if position != self._checkpoint.position:
+            checkpoint = replace(self._checkpoint, position=position)
+            self._progress.commit(checkpoint)
+            self._checkpoint = checkpoint
 
     def close(self) -> None:
         """Write the playlists with EXT-X-ENDLIST. Raises ``UnavailableError``; then they stay without it."""
@@ -164,6 +172,14 @@ class Publisher:
         window = self._checkpoint.window
         return bool(window) and window[-1].key == key
 
+    def _ends_as(self, segment: Segment) -> bool:
+        position, end = self._checkpoint.position, segment.end
+        return (
+            position is not None
+            and (position.fragment, position.frames) == (end.fragment, end.frames)
+            and self._checkpoint.origin_us == segment.origin_us
+        )
+
     def _commit(self, key: str, segment: Segment) -> None:
         record = sidecar(segment, self._stream, self._policy)
         digest = hashlib.sha256(record).hexdigest()
@@ -174,6 +190,8 @@ class Publisher:
         published, position = published_from_metadata(key, metadata), position_from_metadata(metadata)
         target_s = target_duration_s([published], self._target_s)
         checkpoint = roll(self._checkpoint, published, position, self._window_segments, target_s)
+        # An adopted object may lie on another timeline than ours (of an owner whose state was lost): we go on with its.
+        checkpoint = replace(checkpoint, origin_us=origin_from_metadata(metadata))
         self._progress.commit(checkpoint)
         self._durable_us = self._clock.now_us()
         self._checkpoint, self._target_s, self._adopted = checkpoint, target_s, not created
@@ -186,6 +204,7 @@ class Publisher:
             )
         try:
             published_from_metadata(key, metadata)
+            origin_from_metadata(metadata)
             sound = begins_with(metadata, segment.start) and position_from_metadata(metadata).covers(segment.start)
         except ValueError:
             sound = False
@@ -231,7 +250,3 @@ class Publisher:
         key = hour_playlist_key(self._stream, hour * HOUR_US)
         text = event_playlist(segments, lambda one: relative_uri(key, one.key), ended=ended, target_s=self._target_s)
         self._store.put(key, text.encode(), _PLAYLIST_TYPE, "max-age=10")
-
-
-def _same_end(ours: Position | None, other: Position) -> bool:
-    return ours is not None and (ours.fragment, ours.frames) == (other.fragment, other.frames)

@@ -29,6 +29,7 @@ def segment(
     cover: Cover | None = None,
     init: bytes = b"init",
     duration_us: int | None = None,
+    origin_us: int = T0,
 ) -> Segment:
     ids = ids or (frame_id(),)
     last = ids[-1]
@@ -45,6 +46,7 @@ def segment(
         frames=tuple(FrameRecord(one, cover, Stamps()) for one in ids),
         discontinuity=discontinuity,
         encoded_us=last.time_us + 500_000,
+        origin_us=origin_us,
     )
 
 

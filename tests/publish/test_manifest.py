@@ -17,6 +17,7 @@ from streamproc.model.geometry import Box
 from streamproc.model.segment import Position
 from streamproc.publish.manifest import (
     begins_with,
+    origin_from_metadata,
     policy_hash,
     position_from_metadata,
     published_from_metadata,
@@ -133,6 +134,8 @@ def test_published_segment_survives_the_metadata(
         discontinuity,
     )
     assert (found.bytes, found.init_bytes) == (len(made.data), len(init))
+    assert origin_from_metadata(metadata) == T0
+    assert origin_from_metadata({**metadata, "origin-us": "-"}) is None
     assert begins_with(metadata, start)
     assert not begins_with(metadata, replace(start, index=index + 1))
 

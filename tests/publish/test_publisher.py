@@ -149,6 +149,37 @@ def test_another_end_of_another_writer_is_taken_over() -> None:
     assert world.published_frames() == [f"{n // 4 + 1}:{n % 4}" for n in range(12)]
 
 
+def test_the_timeline_of_an_adopted_object_is_gone_on_with() -> None:
+    world = World()
+    world.publisher().publish(segment(origin_us=T0 - 5))
+    world.progress.checkpoint = None
+    publisher = world.publisher()
+    with pytest.raises(SegmentTaken):
+        publisher.publish(segment(origin_us=T0))
+    assert publisher.checkpoint.origin_us == T0 - 5
+    following = segment(frame_id(8, 0, T0 + SECOND_US), origin_us=T0 - 5)
+    assert not publisher.publish(following).adopted
+    assert world.published_frames() == ["7:0", "8:0"]
+
+
+@pytest.mark.parametrize("fate", [".", "b", "a"], ids=["well", "fails before", "fails after"])
+def test_a_position_behind_the_last_segment_can_be_committed(fate: str) -> None:
+    world = World()
+    publisher = world.publisher()
+    publisher.publish(segment())
+    before = publisher.checkpoint
+    world.faults.plan = [fate]
+    further = Position("9", None, 1, "8")
+    if fate != ".":
+        with pytest.raises(UnavailableError):
+            publisher.advance(further)
+    publisher.advance(further)
+    writes = len(world.faults.seen)
+    publisher.advance(further)
+    assert len(world.faults.seen) == writes
+    assert world.progress.checkpoint == publisher.checkpoint == replace(before, position=further)
+
+
 @pytest.mark.parametrize(
     "metadata",
     [
@@ -156,6 +187,7 @@ def test_another_end_of_another_writer_is_taken_over() -> None:
         pytest.param({"schema": "9"}, id="other schema"),
         pytest.param({"end-frames": "0"}, id="end before its start"),
         pytest.param({"end-fragment": "6"}, id="end in an earlier fragment"),
+        pytest.param({"origin-us": "then"}, id="not a number"),
         pytest.param({"start-frame": "5"}, id="another start"),
     ],
 )
