@@ -20,34 +20,70 @@ from streamproc.standin.session import Limits
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--stream", "streams", multiple=True, metavar="NAME=FILE", help="A stream and what its camera sees: a video "
-              "file, a recorded GetMedia body, or 'scene' for the demo's own picture. Repeatable.")  # fmt: skip
+@click.option(
+    "--stream",
+    "streams",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="A stream and what its camera sees: a video file, "
+    "a recorded GetMedia body, or 'scene' for the demo's own picture. Repeatable.",
+)
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=8700, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--loop", is_flag=True, help="Cameras start over at the end of their file.")
-@click.option("--delivery", type=click.Choice(["forward", "whole"]), default="forward",
-              help="Live blocks are readable as they arrive, or when their fragment has ended.")  # fmt: skip
+@click.option(
+    "--delivery",
+    type=click.Choice(["forward", "whole"]),
+    default="forward",
+    help="Live blocks are readable as they arrive, or when their fragment has ended.",
+)
 @click.option("--speed", default=1.0, type=click.FloatRange(0, min_open=True), help="Times real time.")
 @click.option("--archive", is_flag=True, help="Everything is there from the start, as if recorded until now.")
-@click.option("--history", "history_s", default=0.0, type=click.FloatRange(0), metavar="SECONDS",
-              help="The cameras began this long ago.")  # fmt: skip
-@click.option("--retention", "retention_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-              help="Older fragments are gone. [default: keep all]")  # fmt: skip
+@click.option(
+    "--history",
+    "history_s",
+    default=0.0,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="The cameras began this long ago.",
+)
+@click.option(
+    "--retention",
+    "retention_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Older fragments are gone. [default: keep all]",
+)
 @click.option("--fragment-seconds", type=click.FloatRange(0, 20, min_open=True), help="[default: one GOP each]")
 @click.option("--audio", is_flag=True, help="Keep an AAC track.")
-@click.option("--latency", "camera_latency_s", default=0.0, type=click.FloatRange(0), metavar="SECONDS",
-              help="From capture to the service.")  # fmt: skip
+@click.option(
+    "--latency",
+    "camera_latency_s",
+    default=0.0,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="From capture to the service.",
+)
 @click.option("--unknown-cluster/--sized-cluster", default=True, help="Whether a Cluster leaves its size unknown.")
 @click.option("--epoch-timecodes", is_flag=True, help="Cluster timecodes count from the epoch.")
 @click.option("--session-seconds", default=2700.0, help="GetMedia sessions end after this long.")
 @click.option("--idle-seconds", default=3.0, help="GetMedia sessions end this long after the camera goes quiet.")
-@click.option("--faces", default="none", metavar="none|fixed:L,T,W,H[;...]|model:PATH",
-              help="What Rekognition sees: nothing, the same boxes always, or what a local face model sees.")  # fmt: skip
+@click.option(
+    "--faces",
+    default="none",
+    metavar="none|fixed:L,T,W,H[;...]|model:PATH",
+    help="What Rekognition sees: nothing, the same boxes always, or what a local face model sees.",
+)
 @click.option("--latency-ms", default=150.0, type=click.FloatRange(0), help="Of a Rekognition call.")
 @click.option("--jitter-ms", default=0.0, type=click.FloatRange(0), help="Up to so much longer.")
 @click.option("--tps", default=0.0, type=click.FloatRange(0), help="Rekognition calls per second; 0 for no limit.")
-@click.option("--fault", "faults", multiple=True, metavar="KIND[:NAME=VALUE,...]",
-              help="Something that goes wrong, e.g. cut:after_blocks=40 or throttle:times=0,probability=0.2. Repeatable.")  # fmt: skip
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND[:NAME=VALUE,...]",
+    help="Something that goes wrong, for instance cut:after_blocks=40 or throttle:times=0,probability=0.2. Repeatable.",
+)
 @click.option("--seed", default=0, help="Of every chance.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="One JSON line per Rekognition call.")
 def main(streams: tuple[str, ...], host: str, port: int, faces: str, faults: tuple[str, ...], **options: Any) -> None:
