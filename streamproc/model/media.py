@@ -109,6 +109,8 @@ class FragmentEnd:
         behind_now_ms: MILLIS_BEHIND_NOW, the service's clock minus ``server_us``; None if not said.
         lost_bytes: Bytes of this fragment that had to be skipped because of damage.
         tags: The producer's own tags that stand after the media.
+        reason: Why it is not complete: ``truncated``, ``damaged``, ``limit`` or ``error``; "" if it is.
+        detail: The same in words, for people.
     """
 
     fragment: Fragment
@@ -116,6 +118,8 @@ class FragmentEnd:
     behind_now_ms: int | None = None
     lost_bytes: int = 0
     tags: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    reason: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
