@@ -62,9 +62,8 @@ def load_settings(file: Path | None, environment: Mapping[str, str], assignments
             wrong.add(read.key)
         elif read is not None:
             values[read.key], origins[read.key] = read.value, read.where
-    sound = {key: value for key, value in values.items() if key not in wrong}
     try:
-        settings = Settings.model_validate(_nest(sound))
+        settings = Settings.model_validate(_nest(values))
     except ValidationError as error:
         # Every value has passed its own field, so only what they are together can be wrong.
         faults.extend(_contradictions(error, origins, wrong))

@@ -27,7 +27,7 @@ _Path = Annotated[Path, BeforeValidator(_path_from_text)]
 
 
 class _Concern(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class SegmentSettings(_Concern):
@@ -258,7 +258,7 @@ class Settings(_Concern):
     @model_validator(mode="after")
     def _agree(self) -> Settings:
         found: list[Contradiction] = []
-        # Exact: in floats, 1 / calls * calls can miss 1.
+        # The slack: whoever writes 0.3333333333 for 3 calls per second means a third.
         if self.lookahead.seconds * self.detect.calls_per_second < 1 - 1e-9:
             found.append(
                 Contradiction(

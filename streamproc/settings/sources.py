@@ -6,6 +6,7 @@ what it looks like, and the three sources obey one rule.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -83,10 +84,11 @@ def from_yaml(name: str, content: bytes) -> Iterator[Entry | Fault]:
         name: The file's name, for the places.
         content: UTF-8; empty is fine.
     """
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        good = content[: error.start].decode("utf-8-sig")
+        good = content[: error.start].decode("utf-8")
         yield Fault(f"{name}:{_place(good, len(good))}", "", "not UTF-8 text: save the file as UTF-8")
         return
     try:

@@ -232,6 +232,11 @@ BAD_FILES: dict[str, tuple[bytes, list[str]]] = {
     "merge key": (b"segment:\n  <<: {seconds: 2}", [":2:3: segment: merge keys"]),
     "tag": (b"segment: {seconds: !!python/object:os.system 2}", [":1:20: segment.seconds: tags"]),
     "own tag": (b"segment: {seconds: !env X}", [":1:20: segment.seconds: tags"]),
+    "own tag on a section": (b"segment: !env {seconds: 2}", [":1:10: segment: tags"]),
+    "fault behind a byte-order mark": (b"\xef\xbb\xbfcrf: 20", [":1:1: crf: unknown key"]),
+    "not UTF-8 behind a byte-order mark": (b"\xef\xbb\xbf# \xff", [":1:3: not UTF-8"]),
+    "empty path": (b"state: {dir: ''}", [":1:14: state.dir: should not be empty (got '')"]),
+    "blank path": (b"state: {dir: '  '}", [":1:14: state.dir: should not be empty (got '  ')"]),
     "too deep": (b"a: " + b"[" * 5000, [":1:19: more than 16 levels deep"]),
     "unknown key": (b"segment:\n  secs: 4\n", [":2:3: segment.secs: unknown key; did you mean 'segment.seconds'?"]),
     "unknown section": (b"effects: {kind: blur}", [":1:1: effects: unknown key; did you mean 'effect'?"]),
@@ -362,6 +367,16 @@ def test_a_fault_that_is_overridden_is_still_told(tmp_path: Path) -> None:
 def test_a_wrong_value_brings_no_second_fault_about_its_partner() -> None:
     told = faults(assignments=("lookahead.seconds=0.1", "detect.calls_per_second=x"))
     assert [line.split(": ")[1] for line in told] == ["detect.calls_per_second"]
+
+
+@pytest.mark.parametrize("calls", [0.1, 0.3, 1, 3, 7, 10])
+def test_lookahead_may_be_exactly_the_time_between_two_looks(calls: float) -> None:
+    between = f"{1 / calls:.10f}"
+    assert load_settings(None, {}, [f"lookahead.seconds={between}", f"detect.calls_per_second={calls}"])
+    a_little_less = max(0.1, 0.999 / calls)
+    if a_little_less * calls < 1:
+        told = faults(assignments=(f"lookahead.seconds={a_little_less}", f"detect.calls_per_second={calls}"))
+        assert [line.split(": ")[1] for line in told] == ["lookahead.seconds"]
 
 
 def test_settings_built_in_code_obey_the_same_rules_and_cannot_be_changed() -> None:
