@@ -66,6 +66,7 @@ class Decoder:
         self._audio: Track | None = None
         self._problem = ""
         self._first_block = True
+        self._inside = False
         self._closed_gops = True
         self._unfinished: Fragment | None = None
         self._owed: list[tuple[Fragment, bool, str]] = []
@@ -83,7 +84,7 @@ class Decoder:
             self._unfinished = None
         self._video = next((t for t in event.tracks if t.kind is TrackKind.VIDEO), None)
         self._audio = next((t for t in event.tracks if t.kind is TrackKind.AUDIO), None) if self._keep_audio else None
-        self._fragment, self._first_block, self._problem = fragment, True, ""
+        self._fragment, self._first_block, self._problem, self._inside = fragment, True, "", True
         try:
             coding = self._checked(self._video)
         except MediaError as error:
@@ -124,6 +125,7 @@ class Decoder:
         """A fragment is over: with its last frames, if the next one does not need what the decoder holds."""
         if self._fragment is None:
             return
+        self._inside = False
         if not event.complete:
             # The service may send it again, whole: wait for what comes next.
             self._unfinished = event.fragment
@@ -141,6 +143,11 @@ class Decoder:
             yield from self._framed(pictures)
             context.flush_buffers()
         yield from self._settle()
+
+    def drain_finished(self) -> Iterator[Decoded]:
+        """At the end of all: what the decoder still holds, unless its fragment is not over (it will be sent again)."""
+        if not self._inside and self._unfinished is None:
+            yield from self.drain()
 
     def _finish(self, fragment: Fragment, complete: bool, drain: bool) -> Iterator[Decoded]:
         self._owed.append((fragment, complete, self._problem))

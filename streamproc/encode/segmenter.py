@@ -7,7 +7,8 @@ from enum import Enum
 
 from streamproc.model.frame import FrameId
 
-# A segment may grow by this much to end where a fragment ends, so that no sliver is left over.
+# A segment may grow by this much to end where a fragment ends, so that no sliver is left over; not where fragments are
+# longer than that anyway.
 _STRETCH = 1.25
 # Frames further apart than this, and than this many frame lengths, have a hole between them.
 _GAP_US = 500_000
@@ -47,6 +48,7 @@ class Segmenter:
         self._shape: Shape | None = None
         self._fragment_start_us = 0
         self._fragment: str | None = None
+        self._long_fragments = False
         self._broken = False
         self.frame_us = _DEFAULT_FRAME_US
 
@@ -71,7 +73,8 @@ class Segmenter:
         """What must happen before this frame is added."""
         if self._breaks(frame.time_us) or (self._shape is not None and shape != self._shape):
             return Cut.DISCONTINUITY
-        if self._first_us is not None and frame.time_us - self._first_us >= self._target_us * _STRETCH:
+        longest_us = self._target_us if self._long_fragments else self._target_us * _STRETCH
+        if self._first_us is not None and frame.time_us - self._first_us >= longest_us:
             return Cut.SEGMENT
         return Cut.NONE
 
@@ -80,7 +83,11 @@ class Segmenter:
         if self._last_us is not None and not self._breaks(frame.time_us):
             self.frame_us = frame.time_us - self._last_us
         if self._fragment != frame.fragment.number:
+            if self._fragment is not None and self._last_us is not None:
+                self._long_fragments = self._last_us - self._fragment_start_us >= self._target_us * _STRETCH
             self._fragment, self._fragment_start_us = frame.fragment.number, frame.time_us
+        elif frame.time_us - self._fragment_start_us >= self._target_us * _STRETCH:
+            self._long_fragments = True
         if self._first_us is None:
             self._first_us = frame.time_us
         self._last_us, self._shape, self._broken = frame.time_us, shape, False

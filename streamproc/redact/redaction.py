@@ -42,5 +42,10 @@ def planes(picture: Picture) -> tuple[Plane, Plane, Plane]:
     damages later frames; views taken before that would still point at the shared ones.
     """
     picture.make_writable()
+    return readable_planes(picture)
+
+
+def readable_planes(picture: Picture) -> tuple[Plane, Plane, Plane]:
+    """Views of Y, U and V for reading only."""
     y, u, v = (np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in picture.planes)
     return y, u, v
