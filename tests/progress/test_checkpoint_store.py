@@ -81,7 +81,8 @@ def test_streams_do_not_mix(tmp_path: Path) -> None:
         for stream in ("a", "a.5"):
             store.commit(replace(FULL, stream=stream))
             store.record_gap(stream, gap())
-            for hour in range(6):
+        for hour in range(6):
+            for stream in ("a", "a.5"):
                 store.record_segment(stream, hour, published(f"{stream}{hour}"))
         assert store.segments_of_hour("a", 5) == (published("a5"),)
         assert store.segments_of_hour("a.5", 5) == (published("a.55"),)
@@ -281,6 +282,7 @@ def test_journal_keeps_order_lists_each_key_once_and_survives(tmp_path: Path) ->
         store.record_segment("s", 5, published("a"))
         store.record_segment("s", 5, published("c"))
         assert [one.key for one in store.segments_of_hour("s", 5)] == ["b", "a", "c"]
+    assert len((tmp_path / "s.5.segments.jsonl").read_text().splitlines()) == 3
 
 
 def test_journal_forgets_all_but_three_hours(tmp_path: Path) -> None:

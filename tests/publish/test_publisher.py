@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import unquote
 
 import m3u8
 import pytest
@@ -15,6 +17,8 @@ from publish_cases import T0, Crash, Faults, MemoryProgress, MemoryStore, Steppe
 from streamproc.errors import ConfigurationError, SegmentTaken, StoreUnavailable, UnavailableError
 from streamproc.model.frame import FrameId
 from streamproc.model.segment import Checkpoint, Position, Segment
+from streamproc.progress.files import FileCheckpointStore
+from streamproc.publish.files import DirectoryStore
 from streamproc.publish.layout import hour_of, hour_playlist_key, live_playlist_key, media_key
 from streamproc.publish.publisher import Publisher
 
@@ -235,16 +239,22 @@ def test_close_and_recover_before_the_first_segment_write_nothing() -> None:
     assert world.store.objects == {}
 
 
-@pytest.mark.parametrize("crash", [False, True], ids=["running", "restarted between"])
-def test_an_hour_that_is_over_is_ended(crash: bool) -> None:
+@pytest.mark.parametrize("crash_at", [None, 0, 1], ids=["running", "restarted before it", "killed at the turn"])
+def test_an_hour_that_is_over_is_ended(crash_at: int | None) -> None:
     hour_us = (hour_of(T0) + 1) * 3600 * SECOND_US
     world = World(start_us=hour_us - 4 * FRAME_US)
     publisher, frames = world.publisher(), world.frames(12)
     for number in range(3):
-        publisher.publish(cut(frames, publisher.checkpoint.position, 4))
-        if crash and number == 0:
+        if number == crash_at:
+            world.faults.plan = [".", ".", "y"]  # right behind the commit
+        made = cut(frames, publisher.checkpoint.position, 4)
+        if number == crash_at:
+            with pytest.raises(Crash):
+                publisher.publish(made)
             publisher = world.publisher()
             publisher.recover()
+        else:
+            publisher.publish(made)
     first, second = (m3u8.loads(world.store.text(hour_playlist_key("s", hour_us + us))) for us in (-1, 0))
     assert (len(first.segments), first.is_endlist) == (1, True)
     assert not second.is_endlist
@@ -334,3 +344,23 @@ def test_every_frame_is_published_once_in_order_after_any_faults_and_crashes(
     for one in final.window:
         digest = world.store.metadata(one.key)["sidecar-sha256"]  # type: ignore[index]
         assert any(digest[:16] in key for key in world.store.objects)
+
+
+def test_every_uri_leads_to_a_file_and_every_init_section_is_there(tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    with FileCheckpointStore(tmp_path / "state") as progress:
+        publisher = Publisher(DirectoryStore(root), progress, "a b", {}, 3, SteppedClock(), Checkpoint("a b"))
+        frames = World().frames(24)
+        for _ in range(6):
+            publisher.publish(cut(frames, publisher.checkpoint.position, 4))
+        publisher.close()
+        assert progress.load("a b") == publisher.checkpoint
+    assert len(list(root.rglob("*.mp4"))) == len(list(root.rglob("*.jsonl.gz"))) == 6
+    for name, count in ((live_playlist_key("a b"), 3), (hour_playlist_key("a b", T0), 6)):
+        read = m3u8.load(str(root / name))
+        assert len(read.segments) == count
+        for one in read.segments:
+            assert (root / name).parent.joinpath(unquote(one.uri)).is_file()
+            carrier = (root / name).parent.joinpath(unquote(one.init_section.uri))
+            length = int(one.init_section.byterange.partition("@")[0])
+            assert carrier.read_bytes()[:length] == b"init"
