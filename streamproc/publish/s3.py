@@ -5,8 +5,7 @@ Source: Amazon S3 User Guide, "How to prevent object overwrites with conditional
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import (
@@ -25,8 +24,7 @@ from streamproc.errors import AccessDenied, ConfigurationError, StoreUnavailable
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-_CONFLICT_TRIES = 5
-_CONFLICT_WAIT_S = 0.1
+_CONFLICT_TRIES = 3  # at once; who calls waits before it tries again
 _NO_CREDENTIALS = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -54,16 +52,12 @@ class S3Store:
     Args:
         client: An S3 client; its own retries (for time-outs and 5xx) do no harm: a PUT of ours that has landed unseen
             answers "taken", and the caller compares the metadata.
-        sleep: Waits between the tries at a conflicting write.
     """
 
-    def __init__(
-        self, client: S3Client, bucket: str, prefix: str = "", sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, client: S3Client, bucket: str, prefix: str = "") -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix.strip("/")
-        self._sleep = sleep
 
     def describe(self) -> str:
         """``s3://bucket/prefix``."""
@@ -106,7 +100,6 @@ class S3Store:
                     return False
                 # Another conditional write to the key is under way; S3 asks to upload again.
                 if code in {"ConditionalRequestConflict", "409"} and attempt + 1 < _CONFLICT_TRIES:
-                    self._sleep(_CONFLICT_WAIT_S * 2**attempt)
                     continue
                 raise self._error("PUT", key, error) from error
             except BotoCoreError as error:
