@@ -49,12 +49,10 @@ def _face(face: object) -> Detection | None:
         return None
     left, top = _number(bounds.get("Left")), _number(bounds.get("Top"))
     width, height = _number(bounds.get("Width")), _number(bounds.get("Height"))
-    if left is None or top is None or width is None or height is None or width <= 0 or height <= 0:
+    if left is None or top is None or width is None or height is None:
         return None
-    right, bottom = left + width, top + height
-    if not (math.isfinite(right) and math.isfinite(bottom)):
-        return None
-    box = Box(left, top, right, bottom).clip()
+    box = Box(left, top, left + width, top + height).clip()
+    # Empty: without size, or wholly outside, also where the sum overflows.
     return None if box.empty else Detection(box, "face", percent / 100)
 
 

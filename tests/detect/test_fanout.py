@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from streamproc.detect.fanout import FanOut, quantile_ms
 from streamproc.detect.jpeg import Look
+from streamproc.detect.threads import DaemonThreads
 from streamproc.model.detection import Detection, Failed, Failure, Seen
 from streamproc.model.geometry import Box
 
@@ -187,8 +188,12 @@ async def test_a_look_that_waits_beyond_its_deadline_is_shed_without_a_call(make
     assert await fan.submit("c", picture, soon(-1)) == SHED
     detector.go.release()
     assert await first == FACE
+    made = []
+    assert await fan.submit("d", lambda: made.append(1) or picture(), soon(-1)) == SHED
+    assert await fan.drain(5.0)
+    assert made == []
     assert detector.calls == 1
-    assert outcomes(fan) == (1, 0, 0, 2)
+    assert outcomes(fan) == (1, 0, 0, 3)
 
 
 async def test_a_picture_that_is_not_ready_by_the_deadline_is_shed_and_never_sent(make):
@@ -394,6 +399,21 @@ async def test_every_look_is_answered_and_counted_exactly_once(make, seed):
     assert sum(outcomes(fan)) == 100 + counts.retried
     assert (counts.in_flight, detector.most <= size) == (0, True)
     assert counts.max_in_flight <= size
+
+
+@pytest.mark.parametrize("error", [StopIteration(), SystemExit(3), ValueError("x")], ids=repr)
+async def test_whatever_a_thread_raises_reaches_the_one_who_waits(error):
+    threads = DaemonThreads(1, "test")
+
+    def raises():
+        raise error
+
+    with pytest.raises((ValueError, RuntimeError)):
+        await asyncio.wait_for(threads.run(raises), 5)
+    assert await asyncio.wait_for(threads.run(lambda: "next"), 5) == "next"
+    threads.close()
+    with pytest.raises(RuntimeError):
+        threads.run(lambda: "after")
 
 
 def test_the_process_exits_although_a_call_hangs():

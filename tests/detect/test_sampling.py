@@ -44,6 +44,7 @@ def run(rate: float, times: list[int], fragment_frames: int = 0) -> tuple[list[i
 @given(RATES, st.integers(-(10**6), 2 * 10**15), st.lists(st.tuples(STEPS, st.booleans()), max_size=80))
 @example(5.0, 0, [(200_000, True)] * 50)
 @example(5.0, 0, [(-1, False)] * 50)
+@example(1 / 3, 0, [(1_499_998, False), (1_499_998, True)])
 @example(5.0, 0, [(2_000_001, True), (-2_000_001, True)] * 20)
 def test_no_run_makes_more_looks_than_rate_times_elapsed_plus_one(rate, start, steps):
     sampler = Sampler(rate)
@@ -53,6 +54,21 @@ def test_no_run_makes_more_looks_than_rate_times_elapsed_plus_one(rate, start, s
         elapsed += max(0, step)
         looks += sampler.wants(now) or (ends_fragment and sampler.closing(now))
         assert looks <= Fraction(rate) * elapsed / 1_000_000 + 1
+
+
+@given(st.sampled_from([0.5, 5.0, 7.3]), st.lists(st.booleans(), min_size=1, max_size=20))
+def test_what_was_saved_is_never_spent_in_a_burst_of_more_than_three(rate, quiet):
+    """However long few looks were made, a hail of fragments gets rate * t + 3 of them."""
+    sampler = Sampler(rate)
+    now = 0
+    for _ in quiet * 20:
+        now += 1_900_000
+        sampler.wants(now)
+    looks = 0
+    for i in range(100):
+        now += 1000
+        looks += sampler.wants(now) or sampler.closing(now)
+        assert looks <= Fraction(rate) * (i + 1) / 1000 + 3
 
 
 @given(RATES, st.lists(st.tuples(STEPS, st.sampled_from(["", "end", "forced"])), max_size=60))
