@@ -47,7 +47,7 @@ _START, _HEADER, _SEGMENT, _CLUSTER = range(4)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """So that no input can exhaust memory. The walker holds at most one element and what one ``feed`` brought.
+    """So that no input can exhaust memory. The walker holds an element, the last Tracks, and what one ``feed`` brought.
 
     The limits on a fragment hold for fragments of the service; an ordinary Matroska file may be as long as it likes.
 
@@ -116,6 +116,7 @@ class Walker:
         self._document: _Document | None = None
         self._cluster_end: int | None = None
         self._numbered = False
+        self._tracks: tuple[bytes, dict[int, elements.Coding]] = (b"", {})
         self._skip: int | None = None  # bytes still to skip, UNKNOWN while looking for the next document
         self._skip_from = 0
         self._why = ("", "")
@@ -444,10 +445,13 @@ class Walker:
             if id_ == ebml.INFO:
                 document.info = elements.read_info(data, start, stop)
             elif id_ == ebml.TRACKS:
-                codings = elements.read_tracks(data, start, stop)
-                if len(codings) > self._limits.tracks:
-                    raise EbmlError(f"more than {self._limits.tracks} tracks")
-                document.codings = {coding.track.number: coding for coding in codings}
+                raw = data[start:stop]
+                if raw != self._tracks[0]:  # mostly the same from one fragment to the next
+                    codings = elements.read_tracks(data, start, stop)
+                    if len(codings) > self._limits.tracks:
+                        raise EbmlError(f"more than {self._limits.tracks} tracks")
+                    self._tracks = raw, {coding.track.number: coding for coding in codings}
+                document.codings = self._tracks[1]
                 document.plain = {0x80 | n: n for n, c in document.codings.items() if n < 0x7F and not c.prefix}
             elif id_ == ebml.TAGS:
                 self._tags(document, elements.read_tags(data, start, stop))
