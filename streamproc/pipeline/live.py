@@ -38,9 +38,11 @@ from streamproc.redact.effects import Effect
 from streamproc.redact.redaction import Redaction, readable_planes
 from streamproc.track.coverage import Coverage
 
-# Decoded pictures that wait for a decision: 48 of 720p (1.4 MB each), never fewer than 16 of any size.
-_PICTURE_BYTES = 64 << 20
-_FEWEST_FRAMES = 16
+# Frames between decoder and encoder: as many as come between two looks and while an answer is on its way. At 30 fps and
+# five looks a second that is 20, of 1.4 MB each at 720p.
+_WIDEST_LOOKS = 1.3
+_ANSWER_S = 0.4
+_FEWEST_FRAMES, _MOST_FRAMES = 16, 240
 # Nothing is carried over a longer step of the producer's clock.
 _CUT_US = 1_000_000
 # Media that the service has held for longer than this is a backlog, where answers may take so many times longer.
@@ -306,8 +308,7 @@ class LivePipeline:
         if self._last is not None and _apart(self._last, frame):
             self._look_at_tail()
             self._coverage.cut()
-        # Enough for a look to come back, within the memory for pictures.
-        self._room.widen(max(_FEWEST_FRAMES, _PICTURE_BYTES // max(1, frame.width * frame.height * 3 // 2)))
+        self._room.widen(self._frames_needed(frame))
         self._last = frame
         self._ticket += 1
         self._flushed = False
@@ -322,6 +323,13 @@ class LivePipeline:
             self._look(self._ticket)
         self._coverage.expire(time_us - self._options.lookahead_us)
         self._pump()
+
+    def _frames_needed(self, frame: Frame) -> int:
+        step_us = frame.id.time_us - self._last.id.time_us if self._last is not None else 0
+        if not 0 < step_us <= _CUT_US:
+            return self._room.limit
+        span_s = _WIDEST_LOOKS / self._options.calls_per_second + _ANSWER_S
+        return min(_MOST_FRAMES, max(_FEWEST_FRAMES, round(span_s * 1_000_000 / step_us)))
 
     def _look(self, ticket: int) -> None:
         frame = self._frames[ticket]
