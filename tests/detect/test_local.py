@@ -241,6 +241,31 @@ def test_the_network_gets_red_green_blue_as_they_are():
     assert as_input(picture)[0, :, 0, 0].tolist() == [200, 0, 7]
 
 
+def test_heights_and_down_come_first_in_the_networks_answer():
+    heat, sizes, offsets = (np.zeros((1, n, 10, 20), np.float32) for n in (1, 2, 2))
+    heat[0, 0, 4, 8] = 0.9
+    sizes[0, :, 4, 8] = math.log(2), math.log(6)
+    offsets[0, :, 4, 8] = 0.5, -0.5
+    (found,) = faces(heat, sizes, offsets, 0.5)
+    edges = (found.box.left, found.box.top, found.box.right, found.box.bottom)
+    assert edges == pytest.approx((5 / 20, 4 / 10, 11 / 20, 6 / 10))
+
+
+def test_the_network_is_shown_red_first(model_path, monkeypatch):
+    shown = []
+
+    def keeps(picture):
+        shown.append(picture[0, :, 16, 16])
+        return np.zeros((1, 1, 8, 8)), np.zeros((1, 2, 8, 8)), np.zeros((1, 2, 8, 8))
+
+    monkeypatch.setattr(local, "_open", lambda *_: ("made", lambda: keeps))
+    monkeypatch.setattr(local, "_check", lambda _: None)
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., 0] = 200
+    CenterFace(model_path, 0.5, 1).look(simplejpeg.encode_jpeg(red, 95, "RGB"), 1.0)
+    assert shown[0] == pytest.approx([200, 0, 0], abs=6)
+
+
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.95))
 def test_whatever_the_network_says_boxes_are_valid_distinct_and_confident(seed, threshold):
     numbers = np.random.default_rng(seed)
