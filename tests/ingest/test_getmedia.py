@@ -314,6 +314,7 @@ def test_a_refused_key_is_retried_slowly_and_told_once(service):
             StreamMissing,
             id="other spelling",
         ),
+        pytest.param(refuse(404, "Unheard"), StreamMissing, id="404 by status alone"),
         pytest.param(refuse(401, "NotAuthorizedException"), AccessDenied, id="401"),
         pytest.param(refuse(400, "AccessDeniedException"), AccessDenied, id="400 denied"),
         pytest.param(refuse(403, "InvalidClientTokenId"), AccessDenied, id="403"),

@@ -126,6 +126,13 @@ def test_a_fragment_sent_again_whole_is_no_gap_and_one_followed_by_another_is():
     assert gaps == [Gap("truncated", "6", "7", None, 0)]
 
 
+def test_the_last_finished_fragment_and_older_ones_are_dropped_when_they_come_again():
+    resume = Resume(NOW)
+    session(resume, (fragment(9), 1, ""), (fragment(10), 1, ""))
+    assert session(resume, (fragment(9), 1, ""), (fragment(10), 1, ""), (fragment(100), 1, "")) == (["100"], [])
+    assert resume.duplicates == 2
+
+
 def test_a_damaged_fragment_inside_a_session_is_a_gap_once_the_next_begins():
     resume = Resume(NOW)
     gaps = session(resume, (fragment(5), 1, ""), (fragment(6), 1, "damaged"), (fragment(7), 1, ""))[1]

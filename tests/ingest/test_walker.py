@@ -341,6 +341,24 @@ def test_a_destroyed_element_costs_its_fragment_and_no_other(chunk):
     assert end.lost_bytes == data.index(b"\x1a\x45\xdf\xa3", at) - at
 
 
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_block_cut_off_deep_before_its_end_does_not_swallow_the_next_fragment(sized):
+    one = Doc("1", payloads=[b"a" * 50, b"b" * 9000], sized=sized).build()
+    two = Doc("2", payloads=[b"c" * 8000, b"d" * 3000], sized=sized)
+    found = fragments(walk_all(one[: one.index(b"b" * 9000) + 20] + two.build()))
+    assert [b.data for b in found["1"][0]] == [b"a" * 50]
+    assert (found["1"][1].complete, found["1"][1].reason) == (False, "truncated")
+    assert [b.data for b in found["2"][0]] == list(two.payloads)
+
+
+def test_only_the_token_ends_a_fragment():
+    behind, token = trailing("5")
+    head = document(TRACKS + tags(leading("5")) + cluster(block(b"x")) + tags([behind]))
+    walker = Walker(Limits())
+    assert not of(FragmentEnd, walker.feed(head + tags([("DURATION", "1")])))
+    assert [(e.complete, e.tags) for e in walker.feed(tags([token]))] == [(True, (("DURATION", "1"),))]
+
+
 numbers = st.integers(1, 1 << 157)
 blobs = st.binary(min_size=0, max_size=300)
 docs = st.builds(
