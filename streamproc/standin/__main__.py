@@ -138,6 +138,7 @@ def _add(standin: StandIn, text: str, options: dict[str, Any], stack: ExitStack)
     if source == "scene":
         from streamproc.standin.scene import scene_file
 
+        click.echo("drawing the scene, some ten seconds ...", err=True)
         source = str(stack.enter_context(scene_file()))
     try:
         standin.add_stream(

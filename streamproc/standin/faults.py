@@ -82,7 +82,7 @@ class Place:
 
     sent_bytes: int = 0
     sent_blocks: int = 0
-    past: set[int] = field(default_factory=set)
+    past: set[object] = field(default_factory=set)
 
     def reach(self, fault: Fault, parts: Sequence[bytes], blocks: bool) -> int | None:
         """How many bytes of the next parts go out before this fault; None if it is not reached in them."""
@@ -152,12 +152,12 @@ class Faults:
         with self._lock:
             for armed in self._armed:
                 fault = armed.fault
-                if fault.kind not in BODY_KINDS or fault.stream not in ("", stream) or id(armed) in place.past:
+                if fault.kind not in BODY_KINDS or fault.stream not in ("", stream) or armed in place.past:
                     continue
                 reach = place.reach(fault, parts, blocks)
                 if reach is None:
                     continue
-                place.past.add(id(armed))
+                place.past.add(armed)
                 if self._chance(fault):
                     self._use(armed)
                     return fault, reach

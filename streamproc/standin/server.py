@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, cast
 
+from streamproc.standin.answers import RekognitionException
 from streamproc.standin.faults import Fault, Faults, Place
 from streamproc.standin.matroska import error_segment
-from streamproc.standin.rekognition import Hang, RekognitionException, RekognitionService
+from streamproc.standin.rekognition import Hang, RekognitionService
 from streamproc.standin.session import Ended, Piece
 from streamproc.standin.steering import Steering
 from streamproc.standin.video import MediaAnswer, ServiceException, VideoService

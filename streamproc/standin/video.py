@@ -173,7 +173,7 @@ class VideoService:
             "Version": "1",
             "Status": "ACTIVE",
             "CreationTime": stream.created_us / 1e6,
-            "DataRetentionInHours": 0 if stream.retention_s is None else -(-int(stream.retention_s) // 3600),
+            "DataRetentionInHours": 24 if stream.retention_s is None else -(-int(stream.retention_s) // 3600),
         }
 
 

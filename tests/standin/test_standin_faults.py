@@ -72,6 +72,14 @@ def test_a_stall_is_silence_and_then_everything() -> None:
         assert blocks(body) == ALL
 
 
+def test_a_fault_without_end_strikes_each_session_once() -> None:
+    with playing(Fault("stall", after_blocks=1, seconds=0.25, times=0)) as standin:
+        for _ in range(2):
+            started = time.monotonic()
+            assert blocks(open_media(standin).read()) == ALL
+            assert 0.25 <= time.monotonic() - started < 2
+
+
 def test_garbage_stands_between_two_blocks() -> None:
     with playing(Fault("garbage", after_blocks=5, size=50)) as standin:
         bad = open_media(standin).read()
