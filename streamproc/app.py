@@ -26,8 +26,9 @@ from streamproc.ingest.getmedia import GetMediaSource
 from streamproc.ingest.resume import EARLIEST, NOW, Resume, Selector, StartSelector, parse_start
 from streamproc.ingest.walker import Limits
 from streamproc.model.segment import Checkpoint, Gap
-from streamproc.pipeline.live import LiveOptions, LivePipeline
+from streamproc.pipeline.live import LivePipeline
 from streamproc.pipeline.tally import Tally
+from streamproc.pipeline.work import LiveOptions
 from streamproc.ports import Clock, Detector, ObjectStore
 from streamproc.progress.files import FileCheckpointStore
 from streamproc.publish.files import DirectoryStore
@@ -132,12 +133,24 @@ class LiveRun:
 
     def summary(self) -> dict[str, Any]:
         """What was done, ready for JSON."""
+        return {**self._names(), **self.tally.summary(self._calls())}
+
+    def status(self) -> dict[str, Any]:
+        """What is done now, ready for JSON: the summary so far, the stream's state and its newest segment.
+
+        From the event loop, or when the run is over.
+        """
+        return {**self._names(), **self.tally.status(self._clock.now_us(), self._calls())}
+
+    def _names(self) -> dict[str, str]:
+        return {"stream": self._request.stream, "output": self._store.describe()}
+
+    def _calls(self) -> dict[str, dict[str, int]]:
         counts = self._fanout.counts() if self._fanout is not None else {}
-        calls = {
+        return {
             api: {"ok": c.ok, "failed": c.failed, "throttled": c.throttled, "shed": c.shed, "late": c.late}
             for api, c in counts.items()
         }
-        return {"stream": self._request.stream, "output": self._store.describe(), **self.tally.summary(calls)}
 
     async def _run_from(self, checkpoint: Checkpoint) -> None:
         settings, stream = self._request.settings, self._request.stream
@@ -166,7 +179,11 @@ class LiveRun:
         )
         if self._stopping:
             self._pipeline.stop()
-        await self._pipeline.run()
+        try:
+            await self._pipeline.run()
+        finally:
+            self.tally.sessions += source.sessions
+            self.tally.fragments_duplicate += source.duplicates
 
     def _fanout_checked(self) -> FanOut:
         assert self._fanout is not None
