@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -83,6 +84,10 @@ def test_every_layout_holds_the_same_blocks(layout: Layout) -> None:
         standin.add_stream("cam", fragments(), archive=True, layout=layout)
         body = open_media(standin).read()
     again = read_recording(body)
+    clusters = [m.groups() for m in re.finditer(rb"\x1f\x43\xb6\x75([\x01-\xff].*?)\xe7(.)", body, re.DOTALL)]
+    assert len(clusters) == 5
+    assert all((size != b"\x01" + b"\xff" * 7) == layout.sized_cluster for size, _ in clusters)
+    assert all((length > b"\x84") == layout.epoch_timecodes for _, length in clusters)
     assert decoded(body) == 30
     assert [[(b.offset_us, b.keyframe, b.data) for b in f.blocks] for f in again] == [
         [(b.offset_us, b.keyframe, b.data) for b in f.blocks] for f in fragments()
