@@ -1,0 +1,271 @@
+"""The decisions of one stream, on the event loop: which frames to look at, and what is covered in each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from streamproc.decode.pyav import FragmentDecoded
+from streamproc.detect.fanout import FanOut
+from streamproc.detect.jpeg import Look, encode_look, upright_to_coded
+from streamproc.detect.sampling import Sampler
+from streamproc.model.detection import Answer, Seen
+from streamproc.model.frame import Frame
+from streamproc.model.media import FragmentEnd, FragmentStart, Sound, Track
+from streamproc.model.segment import Gap, Position
+from streamproc.pipeline.channel import Room
+from streamproc.pipeline.tally import Tally
+from streamproc.pipeline.work import AudioTrack, Decided, Flush, FragmentOver, Hole, LiveOptions, Quiet, Read, Work
+from streamproc.ports import Clock
+from streamproc.redact.redaction import readable_planes
+from streamproc.track.coverage import Coverage
+
+# Nothing is carried over a longer step of the producer's clock.
+_CUT_US = 1_000_000
+# Frames between decoder and encoder: as many as come between two looks and while an answer is on its way. At 30 fps and
+# five looks a second that is 20, of 1.4 MB each at 720p.
+_WIDEST_LOOKS = 1.3
+_ANSWER_S = 0.4
+FEWEST_FRAMES, _MOST_FRAMES = 16, 240
+# Media that the service has held for longer than this is a backlog, where answers may take so many times longer.
+_BACKLOG_US = 15_000_000
+_BACKLOG_PATIENCE = 10
+# So long after the last media a segment is closed wherever it stands, beyond its own length.
+_FLUSH_AFTER_S = 2.0
+
+
+class Decider:
+    """Takes what was read, in order, and hands out what is to be encoded, in order.
+
+    Args:
+        taken: Frames up to here are published and come again because their fragment does.
+        put: Where work for the encoder goes.
+        on_idle: Called when nothing came for ``options.until_idle_s``.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        fanout: FanOut,
+        clock: Clock,
+        options: LiveOptions,
+        room: Room,
+        tally: Tally,
+        taken: Position | None,
+        put: Callable[[Work], None],
+        on_idle: Callable[[], None],
+        note: Callable[[str], None],
+    ) -> None:
+        self._stream = stream
+        self._fanout = fanout
+        self._clock = clock
+        self._options = options
+        self._room = room
+        self._tally = tally
+        self._taken = taken
+        self._put = put
+        self._on_idle = on_idle
+        self._note = note
+        self._sampler = Sampler(options.calls_per_second)
+        self._coverage = Coverage(options.margin, options.extend_us)
+        self._frames: dict[int, Frame] = {}
+        self._looks: dict[int, asyncio.Future[Answer]] = {}
+        self._markers: deque[tuple[int, Work]] = deque()
+        self._ticket = 0  # of the newest frame
+        self._given = 0  # of the newest frame that went to the encoder
+        self._last: Frame | None = None
+        self._audio: Track | None = None
+        self._entered = ""
+        self._problems: set[str] = set()
+        self._active_s = clock.monotonic()
+        self._flushed = True
+
+    def take(self, item: Read) -> None:
+        """The next thing that was read. Raises the error that ended the reading."""
+        if isinstance(item, Quiet):
+            self._quiet()
+            return
+        if isinstance(item, Frame | FragmentStart | FragmentDecoded):
+            self._active_s = self._clock.monotonic()
+        if isinstance(item, Frame):
+            self._frame(item)
+        elif isinstance(item, FragmentDecoded):
+            self._fragment_decoded(item)
+        elif isinstance(item, Sound):
+            self._sound(item)
+        elif isinstance(item, FragmentStart):
+            if item.fragment.number != self._entered:
+                self._entered = item.fragment.number
+                self._tally.fragment(item.fragment)
+        elif isinstance(item, FragmentEnd):
+            if item.behind_now_ms is not None:
+                self._tally.behind(item.fragment, item.behind_now_ms, self._clock.now_us())
+        elif isinstance(item, Gap):
+            self._lost(item)
+            detail = f": {item.detail}" if item.detail else ""
+            self._note(f"gap: {item.reason} after fragment {item.after or '(start)'}{detail}")
+        elif item.error is not None:
+            raise item.error
+
+    async def finish(self) -> None:
+        """No more will come: decide what is left, once the answers under way are in."""
+        self._look_at_tail(needed=True)
+        while self._looks:
+            await asyncio.wait(set(self._looks.values()))
+            await asyncio.sleep(0)  # lets their callbacks run
+        self._coverage.close()
+        self._pump()
+        self._put(Flush())
+
+    def _frame(self, frame: Frame) -> None:
+        if self._taken is not None and self._taken.covers(frame.id):
+            self._tally.frames_skipped += 1
+            self._room.give_back()
+            return
+        fragment, time_us = frame.id.fragment, frame.id.time_us
+        self._taken = Position(fragment.number, frame.id.index + 1, fragment.server_us, self._before())
+        self._tally.arrived(frame.stamps.arrived_us)
+        if self._last is not None and _apart(self._last, frame):
+            self._look_at_tail()
+            self._coverage.cut()
+        self._room.widen(self._frames_needed(frame))
+        self._last, self._flushed = frame, False
+        self._ticket += 1
+        self._frames[self._ticket] = frame
+        self._coverage.frame(self._ticket, time_us, frame.damaged)
+        if self._sampler.wants(time_us):
+            self._look(self._ticket)
+        elif not self._looks and self._coverage.waiting >= self._room.limit:
+            # No frame can come in before one goes out, and no look is under way that would let one go.
+            self._sampler.forced(time_us)
+            self._look(self._ticket)
+        self._coverage.expire(time_us - self._options.lookahead_us)
+        self._pump()
+
+    def _frames_needed(self, frame: Frame) -> int:
+        step_us = frame.id.time_us - self._last.id.time_us if self._last is not None else 0
+        if not 0 < step_us <= _CUT_US:
+            return self._room.limit
+        span_s = _WIDEST_LOOKS / self._options.calls_per_second + _ANSWER_S
+        return min(_MOST_FRAMES, max(FEWEST_FRAMES, round(span_s * 1_000_000 / step_us)))
+
+    # ---- looks
+
+    def _look(self, ticket: int) -> None:
+        frame = self._frames[ticket]
+        self._coverage.look(ticket)
+        deadline = self._clock.monotonic() + self._options.deadline_s * self._patience(frame)
+        future = self._fanout.submit((self._stream, id(self), ticket), partial(self._picture, frame), deadline)
+        self._looks[ticket] = future
+        future.add_done_callback(partial(self._answered, ticket, frame.rotation))
+
+    def _patience(self, frame: Frame) -> int:
+        """Old media is in no hurry: there, a slow detector costs time and not pictures."""
+        server_us = frame.id.server_us
+        behind_us = self._clock.now_us() - server_us if server_us else 0
+        return _BACKLOG_PATIENCE if behind_us > _BACKLOG_US else 1
+
+    def _picture(self, frame: Frame) -> Look:
+        options = self._options
+        planes = readable_planes(frame.picture)
+        return encode_look(
+            planes, frame.width, frame.height, options.long_side_px, options.jpeg_quality, frame.rotation
+        )
+
+    def _answered(self, ticket: int, rotation: int, future: asyncio.Future[Answer]) -> None:
+        self._looks.pop(ticket, None)
+        if future.cancelled():
+            return
+        answer = future.result()
+        if isinstance(answer, Seen) and rotation:
+            answer = Seen(tuple(replace(d, box=upright_to_coded(d.box, rotation)) for d in answer.detections))
+        self._coverage.answer(ticket, answer)
+        self._pump()
+
+    def _look_at_tail(self, needed: bool = False) -> None:
+        """Look at the newest frame, so that the frames before it can be decided without the next fragment."""
+        ticket = self._coverage.unlooked_tail()
+        if ticket is None:
+            return
+        time_us = self._frames[ticket].id.time_us
+        if needed:
+            self._sampler.forced(time_us)
+        elif not self._sampler.closing(time_us):
+            return
+        self._look(ticket)
+
+    # ---- what stands between frames
+
+    def _fragment_decoded(self, item: FragmentDecoded) -> None:
+        self._look_at_tail()
+        fragment, taken = item.fragment, self._taken
+        if taken is not None and taken.frames is None and fragment.order <= int(taken.fragment or -1):
+            return  # read again, and done before
+        if item.problem:
+            self._lost(self._gap("unsupported", item, None, item.problem))
+            if item.problem not in self._problems:
+                self._problems.add(item.problem)
+                self._note(f"fragment {fragment.number}: {item.problem}; recorded as a gap")
+        elif item.lost:
+            self._lost(self._gap("undecodable", item, item.lost))
+            self._note(f"fragment {fragment.number}: {item.lost} frames could not be decoded; recorded as a gap")
+        self._taken = Position(fragment.number, None, fragment.server_us, fragment.number)
+        self._mark(FragmentOver(fragment))
+
+    def _gap(self, reason: str, item: FragmentDecoded, frames: int | None, detail: str = "") -> Gap:
+        return Gap(reason, self._before(), item.fragment.number, frames, self._clock.now_us(), detail)
+
+    def _before(self) -> str:
+        return self._taken.after if self._taken else ""
+
+    def _sound(self, sound: Sound) -> None:
+        if sound.track != self._audio:
+            self._audio = sound.track
+            self._mark(AudioTrack(sound.track))
+        if self._taken is None or sound.fragment.order >= int(self._taken.fragment or -1):
+            self._mark(sound)
+
+    def _lost(self, gap: Gap) -> None:
+        self._tally.gaps.append(gap)
+        self._mark(Hole(gap))
+
+    def _quiet(self) -> None:
+        quiet_s = self._clock.monotonic() - self._active_s
+        if self._options.until_idle_s is not None and quiet_s >= self._options.until_idle_s:
+            self._on_idle()
+        if not self._flushed and quiet_s >= self._options.segment_s + _FLUSH_AFTER_S:
+            self._flushed = True
+            self._look_at_tail(needed=True)
+            self._mark(Flush())
+
+    # ---- out, in order
+
+    def _mark(self, work: Work) -> None:
+        """Hand this to the encoder once all frames before it are handed over."""
+        self._markers.append((self._ticket, work))
+        self._emit_markers()
+
+    def _pump(self) -> None:
+        """Hand decided frames, and what stands between them, to the encoder."""
+        now_us = self._clock.now_us()
+        for ticket, cover in self._coverage.decided():
+            self._emit_markers()
+            frame = self._frames.pop(ticket)
+            frame.stamps.decided_us = now_us
+            self._given = ticket
+            self._put(Decided(frame, cover))
+        self._emit_markers()
+
+    def _emit_markers(self) -> None:
+        while self._markers and self._markers[0][0] <= self._given:
+            self._put(self._markers.popleft()[1])
+
+
+def _apart(last: Frame, frame: Frame) -> bool:
+    """Whether nothing can be carried from one frame to the next."""
+    step_us = frame.id.time_us - last.id.time_us
+    size = (frame.width, frame.height, frame.rotation) != (last.width, last.height, last.rotation)
+    return size or not 0 < step_us <= _CUT_US

@@ -1,0 +1,93 @@
+"""What the parts of one stream's pipeline hand to each other, and the options they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamproc.decode.pyav import Decoded
+from streamproc.encode.pyav import EncodeOptions
+from streamproc.model.frame import Cover, Frame
+from streamproc.model.media import Fragment, FragmentEnd, FragmentStart, Sound, Track
+from streamproc.model.segment import Gap, Position, Segment
+from streamproc.redact.effects import Effect
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """What one stream's pipeline is told. Durations in the unit of the name."""
+
+    segment_s: float
+    lookahead_us: int
+    calls_per_second: float
+    deadline_s: float
+    long_side_px: int
+    jpeg_quality: int
+    margin: float
+    extend_us: int
+    effect: Effect
+    encode: EncodeOptions
+    keep_audio: bool
+    max_pixels: int
+    until_idle_s: float | None = None
+    drain_s: float = 25.0
+
+
+# The reader sends, beside frames:
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Nothing came for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing more will come.
+
+    Attributes:
+        error: Why, if it was not asked for.
+    """
+
+    error: Exception | None = None
+
+
+Read = Decoded | FragmentStart | FragmentEnd | Gap | Quiet | Ended
+
+
+# The decider sends, in the order of presentation:
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A frame, and what is to be covered in it."""
+
+    frame: Frame
+    cover: Cover
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentOver:
+    """All frames of a fragment stand before this."""
+
+    fragment: Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """The sound that follows belongs to this track."""
+
+    track: Track
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Something is missing here."""
+
+    gap: Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Close the open segment."""
+
+
+Work = Decided | FragmentOver | AudioTrack | Sound | Hole | Flush
+
+# The encoder sends:
+Done = Segment | Position | Gap
