@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
 from typing import cast
 
 import av
@@ -50,7 +51,8 @@ class Decoder:
 
     Args:
         clock: For the stamps on the frames.
-        max_pixels: Larger pictures are refused by the decoder before it allocates them.
+        max_pixels: Larger pictures are refused by the decoder before it allocates them, whatever the container says
+            (by a tenth larger ones may pass where the container is silent).
         keep_audio: Pass audio blocks on as :class:`Sound`.
     """
 
@@ -64,10 +66,12 @@ class Decoder:
         self._fragment: Fragment | None = None
         self._video: Track | None = None
         self._audio: Track | None = None
+        self._turn = 0
         self._problem = ""
         self._first_block = True
         self._inside = False
-        self._closed_gops = True
+        self._begun = 0
+        self._open_gops = False
         self._unfinished: Fragment | None = None
         self._owed: list[tuple[Fragment, bool, str]] = []
         self.blocks = 0
@@ -77,8 +81,8 @@ class Decoder:
         """A fragment begins. Yields what the decoder still held if the coding changes here."""
         fragment = event.fragment
         if self._unfinished is not None:
-            if self._unfinished.number == fragment.number:
-                self._reset()  # it is sent again from its start
+            if fragment.number and self._unfinished.number == fragment.number:
+                yield from self._forget(self._unfinished)  # it is sent again from its start
             else:
                 yield from self._finish(self._unfinished, complete=False, drain=True)
             self._unfinished = None
@@ -92,7 +96,8 @@ class Decoder:
             coding = None
         if coding != self._coding:
             yield from self.drain()
-            self._context, self._coding, self._closed_gops = None, coding, True
+            self._context, self._coding = None, coding
+            self._begun, self._open_gops = 0, False
         self._timeline.begin(fragment)
 
     def block(self, event: Block, arrived_us: int) -> Iterator[Decoded]:
@@ -109,7 +114,8 @@ class Decoder:
             return
         if self._first_block:
             self._first_block = False
-            self._closed_gops &= starts_closed_gop(*self._coding, event.data)
+            self._begun += 1
+            self._open_gops |= not starts_closed_gop(*self._coding, event.data)
         packet = av.Packet(len(event.data))
         packet.update(event.data)  # copies with the padding that decoders read into
         packet.pts = packet.dts = self._timeline.block(event.offset_us, arrived_us)
@@ -130,7 +136,7 @@ class Decoder:
             # The service may send it again, whole: wait for what comes next.
             self._unfinished = event.fragment
             return
-        yield from self._finish(event.fragment, complete=True, drain=self._closed_gops)
+        yield from self._finish(event.fragment, complete=True, drain=self._stands_alone)
 
     def drain(self) -> Iterator[Frame | FragmentDecoded]:
         """What the decoder still holds. It needs a keyframe afterwards."""
@@ -163,11 +169,18 @@ class Decoder:
             fragment, complete, problem = self._owed.pop(0)
             yield FragmentDecoded(fragment, complete, self._timeline.lost(fragment), problem)
 
-    def _reset(self) -> None:
-        self._timeline.forget()
-        self._owed.clear()
-        if self._context is not None:
-            self._context.flush_buffers()
+    @property
+    def _stands_alone(self) -> bool:
+        """Whether fragments of this stream, as far as one knows, do not refer to the one before.
+
+        The first one proves nothing: encoders that work with open groups of pictures begin with an IDR picture too.
+        """
+        return self._begun >= 2 and not self._open_gops
+
+    def _forget(self, fragment: Fragment) -> Iterator[Frame | FragmentDecoded]:
+        """Drop what the decoder holds of this fragment, but not what it holds of those before."""
+        self._timeline.forget(fragment)
+        yield from self.drain()
 
     def _checked(self, track: Track | None) -> tuple[str, bytes] | None:
         if track is None:
@@ -188,7 +201,8 @@ class Decoder:
                 context.extradata = private
             # One thread adds no delay; the parallelism comes from the streams.
             context.thread_count, context.thread_type = 1, "NONE"
-            context.options = {"max_pixels": str(self._max_pixels)}
+            # It counts before cropping, up to 63 rows and columns more: 1080p is coded as 1920x1088.
+            context.options = {"max_pixels": str(self._max_pixels + 160 * isqrt(self._max_pixels) + 4096)}
             self._context = context
         return self._context
 
@@ -200,15 +214,20 @@ class Decoder:
             frame_id, arrived_us = held
             yield from self._settle(until=frame_id.fragment)
             self.frames += 1
+            # A picture in another format is a new one, without these.
+            damaged, turn = picture.is_corrupt, round(-picture.rotation / 90) * 90 % 360
+            if turn or picture.key_frame:
+                self._turn = turn  # said once, it holds until the next keyframe
             if picture.format.name not in _PLANAR:
-                picture = picture.reformat(format="yuv420p", threads=1)
-            rotation = (self._video.rotation if self._video else 0) or -picture.rotation % 360
+                full = picture.format.name.startswith("yuvj")
+                picture = picture.reformat(format="yuvj420p" if full else "yuv420p", threads=1)
+            rotation = (self._video.rotation if self._video else 0) or self._turn
             yield Frame(
                 frame_id,
                 picture,
                 picture.width,
                 picture.height,
                 rotation,
-                picture.is_corrupt,
+                damaged,
                 Stamps(arrived_us, self._clock.now_us()),
             )

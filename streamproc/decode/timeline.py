@@ -74,6 +74,6 @@ class Timeline:
             del self._open[ticket]
         return len(dead)
 
-    def forget(self) -> None:
-        """Drop all open tickets: what the decoder holds will not come out."""
-        self._open.clear()
+    def forget(self, fragment: Fragment) -> None:
+        """Drop the open tickets of this fragment: a frame that still comes out of it is nobody's."""
+        self.lost(fragment)

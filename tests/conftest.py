@@ -1,0 +1,1 @@
+"""Lets the tests of every folder import what stands beside this file."""
