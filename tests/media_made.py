@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -185,7 +186,7 @@ def pieces(source: Clip, cuts: Sequence[int] | None = None, first: int = 100, t0
         cuts = [i for i, p in enumerate(pictures) if p.keyframe and i]
     edges = [0, *cuts, len(pictures)]
     made = []
-    for number, (a, b) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (a, b) in enumerate(pairwise(edges)):
         start_us = t0 + pictures[a].time_us
         fragment = Fragment(str(first + number), start_us, start_us + 40_000)
         made.append(Piece(fragment, pictures[a:b], source.track))

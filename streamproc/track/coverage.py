@@ -126,8 +126,8 @@ class Coverage:
         while self._waiting and self._waiting[0].time_us < before_us:
             waiting = self._waiting.popleft()
             self._decide(waiting, COVERED_WHOLE)
-            if self._waiting and waiting.starts:
-                self._waiting[0].starts = True
+            if waiting.starts:
+                self._near = None
 
     def close(self) -> None:
         """No further frame or answer will come in time: decide all that wait."""
@@ -174,13 +174,13 @@ class Coverage:
             return _Look(time_us, answer)
         held = [h for h in near.held if time_us - h.seen_us <= self._extend_us]
         if isinstance(near.answer, Seen):
+            found: set[int] = set()
             if isinstance(answer, Seen):
                 found = {i for i, _ in match(near.answer.detections, answer.detections)}
-                held += [_Held(d, near.time_us) for i, d in enumerate(near.answer.detections) if i not in found]
-                again = {i for i, _ in match([h.detection for h in held], answer.detections)}
-                held = [h for i, h in enumerate(held) if i not in again]
-            else:
-                held += [_Held(d, near.time_us) for d in near.answer.detections]
+            held += [_Held(d, near.time_us) for i, d in enumerate(near.answer.detections) if i not in found]
+        if isinstance(answer, Seen):
+            again = {i for i, _ in match([h.detection for h in held], answer.detections)}
+            held = [h for i, h in enumerate(held) if i not in again]
         return _Look(time_us, answer, held)
 
     def _between(self, time_us: int, far: _Look) -> Cover:

@@ -41,7 +41,7 @@ def _likeness(a: Box, b: Box) -> float:
     overlap = iou(a, b)
     if overlap >= _MIN_IOU:
         return 1.0 + overlap
-    if a.area <= 0 or b.area <= 0 or not 1 / _MAX_AREA_RATIO <= a.area / b.area <= _MAX_AREA_RATIO:
+    if a.area <= 0 or b.area <= 0 or max(a.area, b.area) > _MAX_AREA_RATIO * min(a.area, b.area):
         return 0.0
     dx = abs((a.left + a.right) - (b.left + b.right)) / (a.width + b.width)
     dy = abs((a.top + a.bottom) - (b.top + b.bottom)) / (a.height + b.height)
