@@ -25,11 +25,18 @@ def rects(regions: Iterable[Region], width: int, height: int, shape: str) -> lis
 
 
 def _rect(box: Box, width: int, height: int, shape: str) -> PixelRect:
-    if shape == "ellipse":
-        box = box.enlarge(1 / _ROUNDED_HOLDS - 1)
     x0, x1 = _span(box.left * width, box.right * width)
     y0, y1 = _span(box.top * height, box.bottom * height)
+    if shape == "ellipse":
+        # From the whole pixels and evenly on both sides: a shape off the region's centre would cut its corners.
+        dx, dy = _extra(x1 - x0), _extra(y1 - y0)
+        return PixelRect(x0 - dx, y0 - dy, x1 + dx, y1 + dy)
     return PixelRect(x0, y0, x1, y1)
+
+
+def _extra(length: int) -> int:
+    """Even pixels to add on each side so that the rounded shape holds all of ``length``."""
+    return math.ceil(length / 2 * (1 / _ROUNDED_HOLDS - 1) / 2) * 2
 
 
 def _span(low: float, high: float) -> tuple[int, int]:
