@@ -79,6 +79,7 @@ class Decider:
         self._last: Frame | None = None
         self._audio: Track | None = None
         self._entered = ""
+        self._holed = ""
         self._problems: set[str] = set()
         self._active_s = clock.monotonic()
         self._flushed = True
@@ -128,7 +129,8 @@ class Decider:
         fragment, time_us = frame.id.fragment, frame.id.time_us
         self._taken = Position(fragment.number, frame.id.index + 1, fragment.server_us, self._before())
         self._tally.arrived(frame.stamps.arrived_us)
-        if self._last is not None and _apart(self._last, frame):
+        apart = self._last is not None and _apart(self._last, frame)
+        if apart:
             self._look_at_tail()
             self._coverage.cut()
         self._room.widen(self._frames_needed(frame))
@@ -136,7 +138,8 @@ class Decider:
         self._ticket += 1
         self._frames[self._ticket] = frame
         self._coverage.frame(self._ticket, time_us, frame.damaged)
-        if self._sampler.wants(time_us):
+        # Behind a cut nothing is known, so the first frame there is looked at if there is credit for it.
+        if self._sampler.wants(time_us) or (apart and self._sampler.closing(time_us)):
             self._look(self._ticket)
         elif not self._looks and self._coverage.waiting >= self._room.limit:
             # No frame can come in before one goes out, and no look is under way that would let one go.
@@ -204,7 +207,9 @@ class Decider:
         fragment, taken = item.fragment, self._taken
         if taken is not None and taken.frames is None and fragment.order <= int(taken.fragment or -1):
             return  # read again, and done before
-        if item.problem:
+        if fragment.number == self._holed:
+            pass  # the source has said what is wrong with it
+        elif item.problem:
             self._lost(self._gap("unsupported", item, None, item.problem))
             if item.problem not in self._problems:
                 self._problems.add(item.problem)
@@ -229,6 +234,7 @@ class Decider:
             self._mark(sound)
 
     def _lost(self, gap: Gap) -> None:
+        self._holed = gap.fragment
         self._tally.gaps.append(gap)
         self._mark(Hole(gap))
 
