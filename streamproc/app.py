@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import ctypes
 import random
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -335,9 +336,15 @@ def _policy(settings: Settings) -> dict[str, object]:
     }
 
 
-def run_live(live: LiveRun, seconds: float | None, on_start: Sequence[Callable[[], None]] = ()) -> None:
-    """Run to the end on an event loop of its own; SIGTERM and SIGINT drain it, a second SIGINT ends it at once."""
-    import signal
+def run_live(
+    live: LiveRun, seconds: float | None, on_tick: Callable[[], None] | None = None, tick_s: float = 1.0
+) -> None:
+    """Run to the end on an event loop of its own; SIGTERM and SIGINT drain it, a second SIGINT ends it at once.
+
+    Args:
+        seconds: Drain after so long; None for never.
+        on_tick: Called on the event loop every ``tick_s`` seconds.
+    """
 
     keep_memory_small()
 
@@ -357,14 +364,22 @@ def run_live(live: LiveRun, seconds: float | None, on_start: Sequence[Callable[[
         loop.add_signal_handler(signal.SIGINT, interrupt)
         if seconds is not None:
             loop.call_later(seconds, live.stop)
-        for started in on_start:
-            started()
+        ticking = asyncio.create_task(_tick(on_tick, tick_s)) if on_tick is not None else None
         try:
             await live.run()
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
+        finally:
+            if ticking is not None:
+                ticking.cancel()
 
     try:
         asyncio.run(main())
     finally:
         live.close()
+
+
+async def _tick(call: Callable[[], None], every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        call()

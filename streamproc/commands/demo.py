@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -213,7 +212,7 @@ def _run(state: Path, seconds: float | None, watched: _Watched, terminal: Termin
     from streamproc.settings import load_settings
 
     # As --set would; the user's own STREAMPROC_ variables are about another stream.
-    wanted = ("segment.seconds=2", "detect.long_side_px=640", f"state.dir={state}")
+    wanted = ("segment.seconds=2", f"state.dir={state}")
     settings = load_settings(None, {}, wanted).settings
     live = LiveRun(RunRequest(STREAM, f"s3://{BUCKET}/{PREFIX}", settings), note=terminal.say)
 
@@ -221,14 +220,8 @@ def _run(state: Path, seconds: float | None, watched: _Watched, terminal: Termin
         watched.now = live.status()
         terminal.show(watched.now, time.monotonic())
 
-    async def keep_looking() -> None:
-        while True:
-            look()
-            await asyncio.sleep(_TICK_S)
-
-    tasks: list[asyncio.Task[None]] = []
     with terminal:
-        run_live(live, seconds, [lambda: tasks.append(asyncio.ensure_future(keep_looking()))])
+        run_live(live, seconds, look, _TICK_S)
         look()
     return live
 
@@ -241,7 +234,7 @@ def _closing(live: LiveRun) -> list[str]:
     decisions = ", ".join(f"{frames[name]} {name}" for name in ("seen", "carried", "extended", "whole"))
     return [
         f"Done: {in_words(live)}",
-        f"Every frame had a decision ({decisions}) from {calls} detector calls that were answered",
+        f"Each frame had a decision ({decisions}) from {calls} answered calls",
         "The same with AWS:",
         f"  {ON_AWS}",
     ]

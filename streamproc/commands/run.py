@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,8 @@ from streamproc.commands.options import load, settings_options
 
 if TYPE_CHECKING:
     from streamproc.app import LiveRun
+
+_TELL_EVERY_S = 10.0
 
 
 @click.command()
@@ -61,11 +63,28 @@ def run(
     live = LiveRun(RunRequest(stream, output, settings, start, until_idle), lambda text: _say(stream, text))
     _say(stream, f"redacting to {live.summary()['output']}")
     try:
-        run_live(live, seconds)
+        run_live(live, seconds, lambda: _say(stream, now_in_words(live.status())), _TELL_EVERY_S)
     finally:
         if summary is not None:
             summary.write_text(json.dumps(live.summary(), indent=2) + "\n")
         _say(stream, in_words(live))
+
+
+def now_in_words(status: dict[str, Any]) -> str:
+    """What a run does now, in one line."""
+    newest, frames = status["newest"], status["frames"]
+    words = [status["state"]]
+    if newest:
+        words.append(
+            f"lag {newest['lag']['p50_ms'] / 1000:.1f} s (whole run p99 {status['lag']['p99_ms'] / 1000:.1f} s)"
+        )
+        words.append(f"{newest['fps']:.0f} fps")
+    words.append(f"{frames['out']} frames in {status['segments']} segments")
+    if frames["whole"]:
+        words.append(f"{frames['whole']} covered whole")
+    if status["gaps"]:
+        words.append(f"{len(status['gaps'])} gaps")
+    return ", ".join(words)
 
 
 def in_words(live: LiveRun) -> str:
