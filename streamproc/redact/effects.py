@@ -17,6 +17,8 @@ Plane = NDArray[np.uint8]
 
 _GREY = (126, 128, 128)
 _WHOLE_CELLS = 8
+# Luma pixels. In smaller cells a face of less than 48 px stays one for a detector, at 8 cells and even at 6.
+_LEAST_CELL_PX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Effect:
     Attributes:
         kind: ``blur`` (cells, then smooth), ``pixelate`` (cells) or ``solid`` (grey).
         shape: ``rectangle``, or ``ellipse``: a rounded shape that holds the whole region.
-        cells: Cells across the longer side of the region, 2 to 8. More would keep too much.
+        cells: Cells across the longer side of the region, 2 to 8; fewer where they would be smaller than 8 pixels.
+            More would keep too much.
     """
 
     kind: str = "blur"
@@ -62,7 +65,7 @@ def cover(planes: tuple[Plane, Plane, Plane], rect: PixelRect, effect: Effect) -
         if x1 <= x0 or y1 <= y0:
             continue
         place = plane[y0:y1, x0:x1]
-        covered = _covered(place, effect, _GREY[index])
+        covered = _covered(place, effect, _GREY[index], _LEAST_CELL_PX // scale)
         if mask is None:
             place[...] = covered
         else:
@@ -78,18 +81,19 @@ def cover_whole(planes: tuple[Plane, Plane, Plane], effect: Effect) -> None:
     cover(planes, PixelRect(0, 0, width, height), strong)
 
 
-def _covered(place: Plane, effect: Effect, grey: int) -> Plane:
+def _covered(place: Plane, effect: Effect, grey: int, least_px: int) -> Plane:
     height, width = place.shape
     if effect.kind == "solid":
         return np.full_like(place, grey)
     longer = max(height, width)
-    across = max(1, round(effect.cells * width / longer)), max(1, round(effect.cells * height / longer))
-    cells = cv2.resize(place, (min(across[0], width), min(across[1], height)), interpolation=cv2.INTER_AREA)
+    most = max(1, min(effect.cells, longer // least_px))
+    across = max(1, round(most * width / longer)), max(1, round(most * height / longer))
+    cells = cv2.resize(place, across, interpolation=cv2.INTER_AREA)
     if effect.kind == "pixelate":
         return cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
     smooth = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
     # A little more smoothing takes the creases of linear interpolation away; it adds no detail.
-    radius = min(longer // effect.cells // 2, 127) * 2 + 1
+    radius = min(longer // most // 2, 127) * 2 + 1
     return cv2.stackBlur(smooth, (radius, radius)) if radius > 1 else smooth  # type: ignore[return-value]
 
 
