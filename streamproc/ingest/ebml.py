@@ -78,6 +78,8 @@ MAX_HEADER = 256
 """An EBML header is about 40 bytes long; one longer than this is not taken for one while resynchronising."""
 
 _WIDTH = tuple(9 - byte.bit_length() for byte in range(256))
+_BITS = (*((1 << 7 * width) - 1 for width in range(9)), 0)  # of a size, by its width; 9 is no width
+_TOO_LARGE = "an element is larger than the one it is in"
 _SEGMENT_ID = SEGMENT.to_bytes(4, "big")
 
 
@@ -113,13 +115,12 @@ def read_head(data: bytes, pos: int, end: int) -> tuple[int, int, int] | None:
         raise EbmlError("no element id begins with this byte")
     if at >= end:
         return None
-    width = _WIDTH[data[at]]
-    if width > 8:
+    start = at + _WIDTH[data[at]]
+    bits = _BITS[start - at]
+    if not bits:
         raise EbmlError("no element size begins with this byte")
-    start = at + width
     if start > end:
         return None
-    bits = (1 << 7 * width) - 1
     size = int.from_bytes(data[at:start], "big") & bits
     return int.from_bytes(data[pos:at], "big"), UNKNOWN if size == bits else size, start
 
@@ -131,12 +132,17 @@ def children(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]
         EbmlError: They do not fill it exactly.
     """
     pos = start
-    while pos < end:
-        head = read_head(data, pos, end)
-        if head is None or head[1] == UNKNOWN or head[2] + head[1] > end:
-            raise EbmlError("an element is larger than the one it is in")
-        pos = head[2] + head[1]
-        yield head[0], head[2], pos
+    while pos < end:  # as read_head does it, which would take half of the time for its calls
+        at = pos + _WIDTH[data[pos]]
+        if at >= end or at > pos + 4:
+            raise EbmlError(_TOO_LARGE)
+        begin = at + _WIDTH[data[at]]
+        size = int.from_bytes(data[at:begin], "big") & (bits := _BITS[begin - at])
+        after = begin + size
+        if after > end or size == bits:
+            raise EbmlError(_TOO_LARGE)
+        yield int.from_bytes(data[pos:at], "big"), begin, after
+        pos = after
 
 
 def unsigned(data: bytes, start: int, end: int) -> int:

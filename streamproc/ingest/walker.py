@@ -19,6 +19,8 @@ The result does not depend on how the bytes were cut up for :meth:`Walker.feed`.
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from streamproc.ingest import ebml, elements
@@ -40,6 +42,32 @@ _PEEK = 1 << 18
 """While a large element is incomplete it is searched for a document after this many bytes, then at each doubling."""
 _TAIL = ebml.MAX_HEADER + 16
 """So near to the end of an element, a document head may begin in it and end behind it."""
+
+_SMALLEST = 16
+"""Behind a block's first byte there must be so many for its head to be read in one go, whatever its form."""
+
+
+def _block_head(first: int) -> tuple[Callable[[bytes, int], tuple[int, ...]], int, int, int] | None:
+    """How to read the head of a SimpleBlock whose size begins with this byte.
+
+    Returns:
+        What gives its size (with more bits above), track (with its marker), relative timestamp and flags; the bits of
+        the size; where its frame and its content begin. None for forms that nobody writes.
+    """
+    width = 9 - first.bit_length()
+    # The element's id, or what is left of it, is read with the size where that has no width of struct's own.
+    form = {1: ">xB", 2: ">xH", 3: ">I", 4: ">xI", 7: ">Q", 8: ">xQ"}.get(width)
+    if form is None:
+        return None
+    return struct.Struct(form + "BhB").unpack_from, (1 << 7 * width) - 1, width + 5, width + 1
+
+
+_BLOCK_HEADS = tuple(_block_head(first) for first in range(256))
+_new = object.__new__
+_set_track, _set_offset, _set_keyframe, _set_data = (
+    vars(Block)[name].__set__ for name in ("track", "offset_us", "keyframe", "data")
+)
+_FIND_MAGIC = re.compile(re.escape(MAGIC)).search  # four times as fast as bytes.find: this one uses memchr
 
 # Where the walk is
 _START, _HEADER, _SEGMENT, _CLUSTER = range(4)
@@ -104,6 +132,20 @@ class _Document:
     ended: bool = False
 
 
+def _next_magic(data: bytes, pos: int, end: int) -> int:
+    """Where, at ``pos`` or later, the EBML id stands, or may stand once more bytes are there; ``end`` if nowhere.
+
+    Its first byte alone, as the last one of all, counts for nothing (see :meth:`Walker._reaches`).
+    """
+    found = _FIND_MAGIC(data, pos, end)
+    if found is not None:
+        return found.start()
+    for width in (3, 2):
+        if data.endswith(MAGIC[:width]):
+            return max(pos, end - width)
+    return end
+
+
 class Walker:
     """Feed it a body; see the module's docstring. One walker per session."""
 
@@ -122,19 +164,17 @@ class Walker:
         self._why = ("", "")
         self._last_byte = False  # the last block ended with the first byte of the EBML id
         self._at_end = False
+        self._magic = -1  # the first place at or after the walk, in the bytes at hand, where a document may begin
         self._out: list[MediaEvent] = []
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[MediaEvent]:
         """What has become known with these bytes. Never raises for what is in them."""
-        if self._pending or len(data) < self._need:
+        if len(self._pending) + len(data) < self._need:
             self._pending += data
-            if len(self._pending) < self._need:
-                return []
-            whole = bytes(self._pending)
-            self._pending = bytearray()
-        else:
-            whole = bytes(data)  # no copy of bytes
-        return self._walk(whole)
+            return []
+        if not self._pending:
+            return self._walk(bytes(data))  # no copy of bytes
+        return self._walk(b"".join((self._pending, data)))
 
     def close(self) -> list[MediaEvent]:
         """The body has ended. An open fragment of the service ends incomplete."""
@@ -153,7 +193,7 @@ class Walker:
     # The walk
 
     def _walk(self, data: bytes) -> list[MediaEvent]:
-        self._out = []
+        self._out, self._magic = [], -1
         pos, end = 0, len(data)
         while True:
             try:
@@ -168,7 +208,7 @@ class Walker:
                     # The block before it had swallowed the first byte of the next document.
                     data = MAGIC[:1] + data[pos:]
                     self._base += pos - 1
-                    pos, end = 0, len(data)
+                    pos, end, self._magic = 0, len(data), -1
                 self._lose(self._base + pos, DAMAGED, str(error))
                 continue
             except _Swallowed as found:
@@ -188,40 +228,45 @@ class Walker:
     def _plain_blocks(self, data: bytes, pos: int, end: int) -> int:
         """Walk over as many blocks as are wholly there and have nothing special about them.
 
-        :meth:`_element` would do the same to them; this does nothing but make it fast (1.5 to 2 times on recordings).
+        :meth:`_element` would do the same to them; this does nothing but make it fast (2 to 4 times on recordings).
         Whatever it does not like it leaves to that. Returns the position after the last block.
         """
-        document, limits, base, out = self._document, self._limits, self._base, self._out
+        document, limits, base = self._document, self._limits, self._base
         if document is None or document.fragment is None or document.ended or document.first_ticks is None:
             return pos
-        first, highest, longest = pos, end, 1 << 62
+        if pos + _SMALLEST > end or data[pos] != ebml.SIMPLE_BLOCK:
+            return pos
+        if self._magic <= pos:
+            self._magic = _next_magic(data, pos + 1, end)
+        highest = min(end, self._magic)  # no document begins before it
         if self._cluster_end is not None:
             highest = min(highest, self._cluster_end - base)
+        tick_us, odd = divmod(document.info.scale_ns, 1000)
+        zero_us = (document.cluster_ticks - document.first_ticks) * tick_us
         if document.number:
             highest = min(highest, document.begin + limits.fragment_bytes - base)
-            longest = limits.fragment_us
-        plain, scale = document.plain, document.info.scale_ns
-        ticks = document.cluster_ticks - document.first_ticks - 0x8000
-        doc_type = data.find(b"matroska", pos)
-        while pos + 16 <= end and data[pos] == ebml.SIMPLE_BLOCK:
-            width = 9 - data[pos + 1].bit_length()
-            start = pos + 1 + width
-            bits = (1 << 7 * width) - 1
-            size = int.from_bytes(data[pos + 1 : start], "big") & bits
-            stop = start + size
-            if not 4 <= size <= limits.element_bytes or size == bits or width > 8 or stop > highest:
+            if abs(zero_us) + 0x8000 * tick_us > limits.fragment_us:
+                return pos
+        if odd or highest - pos > limits.element_bytes:
+            return pos
+        first, last, plain, out = pos, end - _SMALLEST, document.plain, self._out
+        while pos <= last and data[pos] == ebml.SIMPLE_BLOCK:
+            form = _BLOCK_HEADS[data[pos + 1]]
+            if form is None:
                 break
-            flags = data[start + 3]
-            track = plain.get(data[start])
-            if track is None or flags & 6 or 0 <= doc_type < stop:
+            unpack, bits, before, width = form
+            size, number, relative, flags = unpack(data, pos)
+            size &= bits
+            stop = pos + width + size
+            if stop > highest or flags & 6 or not 4 <= size < bits or (track := plain.get(number)) is None:
                 break
-            if data.find(MAGIC[:2], max(pos + 1, stop - _TAIL), stop) >= 0:
-                break
-            relative = (data[start + 1] << 8 | data[start + 2]) ^ 0x8000
-            offset_us = ((ticks + relative) * scale + 500) // 1000
-            if not -longest <= offset_us <= longest:
-                break
-            out.append(Block(track, offset_us, flags >= 0x80, data[start + 4 : stop]))
+            # What Block(...) does takes three times as long, because a frozen dataclass sets its fields by name.
+            block = _new(Block)
+            _set_track(block, track)
+            _set_offset(block, zero_us + relative * tick_us)
+            _set_keyframe(block, flags >= 0x80)
+            _set_data(block, data[pos + before : stop])
+            out.append(block)
             pos = stop
         if pos > first:
             self._last_byte = data[pos - 1] == MAGIC[0]
@@ -238,7 +283,7 @@ class Walker:
             self._leave_cluster()
         self._check_place(id_, size)
         if id_ in _HEAD_ONLY:
-            if self._reaches(data, pos + 1, start, end, ahead=1) is None:
+            if not self._clear(data, pos, start, end) and self._reaches(data, pos + 1, start, end, ahead=1) is None:
                 return self._wait(end - pos + 1)
             self._last_byte = False
             self._enter(id_, size, self._base + start)
@@ -267,7 +312,7 @@ class Walker:
             coding, at = self._coding(data, start, stop)
             if end < stop:
                 return self._incomplete(data, pos, stop, end)
-            if self._reaches(data, pos + 1, stop, end, ahead=0) is None:
+            if not self._clear(data, pos, stop, end) and self._reaches(data, pos + 1, stop, end, ahead=0) is None:
                 return self._wait(end - pos + 1)
             # The flag is judged with the frame: bit 7 says keyframe (RFC 9559, 10.2).
             self._block(data, at, stop, coding, keyframe=bool(data[at + 2] & 0x80))
@@ -275,7 +320,7 @@ class Walker:
             return stop
         if end < stop:
             return self._incomplete(data, pos, stop, end)
-        if self._reaches(data, pos + 1, stop, end, ahead=1) is None:
+        if not self._clear(data, pos, stop, end) and self._reaches(data, pos + 1, stop, end, ahead=1) is None:
             return self._wait(end - pos + 1)
         self._last_byte = False
         self._read(id_, data, here, start, stop)
@@ -322,6 +367,12 @@ class Walker:
                 raise EbmlError("a cluster after the end of its fragment")
             if id_ != ebml.CLUSTER and self._document.clustered:
                 raise EbmlError("tracks or times are defined after the media they belong to")
+
+    def _clear(self, data: bytes, pos: int, stop: int, end: int) -> bool:
+        """Whether certainly no document begins in ``data[pos + 1 : stop]``; :meth:`_reaches` answers if it is not."""
+        if self._magic <= pos:
+            self._magic = _next_magic(data, pos + 1, end)
+        return stop <= self._magic and stop < end
 
     def _reaches(self, data: bytes, low: int, high: int, end: int, ahead: int) -> bool | None:
         """Raise ``_Swallowed`` if a document begins in ``data[low:high]``; None if more bytes are needed to know.
