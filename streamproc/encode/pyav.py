@@ -73,31 +73,36 @@ class SegmentEncoder:
             self._container.add_stream_from_template(self._template.streams[0]) if self._template is not None else None
         )
         self._held: Packet[Any] | None = None
-        self._count = 0
+        self._last_pts = self._last_sound = -1
 
     def add(self, frame: RedactedFrame) -> None:
         """Encode a frame; its time must be after the last one's."""
         if type(frame) is not RedactedFrame:
             raise TypeError("only a RedactedFrame may be encoded")
         picture = frame.picture
-        picture.pts = ticks(frame.id.time_us - self._origin_us)
-        picture.time_base = _TIME_BASE
+        # Times closer than a tick still have to rise.
+        pts = max(ticks(frame.id.time_us - self._origin_us), self._last_pts + 1)
         # A decoded picture carries its source's type, which x264 would follow.
-        picture.pict_type = 1 if self._count == 0 else 0
-        self._count += 1
+        picture.pict_type = 1 if self._last_pts < 0 else 0
+        picture.pts, picture.time_base, self._last_pts = pts, _TIME_BASE, pts
         for packet in self._video.encode(picture):
             self._mux(packet)
 
     def add_sound(self, sound: Sound) -> None:
-        """Copy a piece of sound."""
+        """Copy a piece of sound; one that goes back behind the last is dropped, because the file cannot hold it."""
         if self._sound is None:
             return
+        pts = ticks(sound.time_us - self._origin_us)
+        if pts <= self._last_sound:
+            return
+        self._last_sound = pts
         packet = Packet(sound.data)
-        packet.pts = packet.dts = ticks(sound.time_us - self._origin_us)
+        packet.pts = packet.dts = pts
         packet.time_base = _TIME_BASE
+        # Only the last one's counts; those before last until the next. AAC has 1024 samples in each.
+        packet.duration = 1024 * TICKS_PER_S // (sound.track.sampling_hz or 48_000)
         packet.stream = self._sound
-        if packet.pts >= 0:
-            self._container.mux(packet)
+        self._container.mux(packet)
 
     def close(self, end_us: int) -> Encoded:
         """Finish the object.

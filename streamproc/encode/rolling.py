@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from streamproc.encode.pyav import EncodeOptions, SegmentEncoder
 from streamproc.encode.segmenter import Cut, Segmenter, Shape
 from streamproc.model.frame import FrameId, RedactedFrame
 from streamproc.model.media import Fragment, Sound, Track
 from streamproc.model.segment import Checkpoint, FrameRecord, Position, Segment
 from streamproc.ports import Clock
+
+# Pieces of sound kept for the next segment: between two segments a decoder that reorders holds the first picture back
+# for a few frames. 128 pieces of AAC are 2.7 s, about 50 kB.
+_EARLY_SOUNDS = 128
 
 
 class RollingSegments:
@@ -34,6 +40,7 @@ class RollingSegments:
         self._before = resume.position.after if resume.position else ""
         self._position = resume.position
         self._audio: Track | None = None
+        self._early: deque[Sound] = deque(maxlen=_EARLY_SOUNDS)
 
     @property
     def position(self) -> Position | None:
@@ -47,8 +54,9 @@ class RollingSegments:
 
     @property
     def open_since_us(self) -> int | None:
-        """Producer time of the open segment's first frame, None if no segment is open."""
-        return self._records[0].id.time_us if self._records else None
+        """When the open segment's first frame arrived (our wall clock, µs), None if no segment is open."""
+        records = self._records  # another thread may look
+        return records[0].stamps.arrived_us if records else None
 
     def carry_audio(self, track: Track | None) -> None:
         """Segments that begin from now on carry this track."""
@@ -62,12 +70,15 @@ class RollingSegments:
         """Encode a frame; returns the segment that had to be closed before it, if any."""
         shape = Shape(frame.width, frame.height, frame.rotation, frame.picture.format.name)
         cut = self._segmenter.before(frame.id, shape)
-        done = self._close(next_us=frame.id.time_us) if cut is not Cut.NONE else []
+        done = self._close(frame.id.time_us, goes_on=cut is Cut.SEGMENT) if cut is not Cut.NONE else []
         if cut is Cut.DISCONTINUITY:
             self._discontinuity = True
         if self._encoder is None:
             self._encoder = SegmentEncoder(frame, self._origin_for(frame.id), self._options, self._audio)
             self._shape = shape
+        for sound in self._early:
+            self._encoder.add_sound(sound)
+        self._early.clear()
         self._encoder.add(frame)
         self._segmenter.add(frame.id, shape)
         self._records.append(FrameRecord(frame.id, frame.cover, frame.stamps))
@@ -80,9 +91,11 @@ class RollingSegments:
         self._position = Position(fragment.number, frame.index + 1, fragment.server_us, self._before)
 
     def sound(self, sound: Sound) -> None:
-        """Add sound to the open segment; sound that comes before the first picture is dropped."""
+        """Add sound to the open segment, or to the next one if none is open."""
         if self._encoder is not None:
             self._encoder.add_sound(sound)
+        elif self._audio is not None:
+            self._early.append(sound)
 
     def fragment_done(self, fragment: Fragment) -> list[Segment]:
         """All frames of a fragment were added; returns the segment that ends with it, if one does."""
@@ -103,13 +116,13 @@ class RollingSegments:
             self._origin_us += frame.time_us - end
         return self._origin_us
 
-    def _close(self, next_us: int | None = None) -> list[Segment]:
+    def _close(self, next_us: int | None = None, goes_on: bool = False) -> list[Segment]:
         encoder, shape, end_us = self._encoder, self._shape, self._segmenter.end_us
         if encoder is None or shape is None or end_us is None or self._position is None:
             return []
         last_us = self._records[-1].id.time_us
-        if next_us is not None and last_us < next_us < end_us:
-            end_us = next_us
+        if next_us is not None and (goes_on or last_us < next_us < end_us):
+            end_us = next_us  # known now; before, it was a guess
         encoded = encoder.close(end_us)
         first = self._records[0].id
         segment = Segment(

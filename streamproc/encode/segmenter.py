@@ -50,6 +50,7 @@ class Segmenter:
         self._fragment: str | None = None
         self._long_fragments = False
         self._broken = False
+        self._step_us = 0
         self.frame_us = _DEFAULT_FRAME_US
 
     @property
@@ -80,8 +81,11 @@ class Segmenter:
 
     def add(self, frame: FrameId, shape: Shape) -> None:
         """The frame was added, after the cut that :meth:`before` asked for."""
-        if self._last_us is not None and not self._breaks(frame.time_us):
-            self.frame_us = frame.time_us - self._last_us
+        if self._last_us is not None:
+            step = frame.time_us - self._last_us
+            if not self._breaks(frame.time_us):
+                self.frame_us = step
+            self._step_us = max(0, step)
         if self._fragment != frame.fragment.number:
             if self._fragment is not None and self._last_us is not None:
                 self._long_fragments = self._last_us - self._fragment_start_us >= self._target_us * _STRETCH
@@ -114,4 +118,5 @@ class Segmenter:
         if self._last_us is None:
             return False
         step = time_us - self._last_us
-        return self._broken or step <= 0 or step > max(_GAP_US, self.frame_us * _GAP_FRAMES)
+        # The step before counts even if it was a hole itself: where steps are alike, the camera is just slow.
+        return self._broken or step <= 0 or step > max(_GAP_US, max(self.frame_us, self._step_us) * _GAP_FRAMES)
