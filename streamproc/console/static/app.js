@@ -29,15 +29,16 @@ const video = $("video");
 let player = null;
 let clockAhead = 0; // ms that the server's clock is ahead of this one
 
-function play(stream) {
+function play(stream, segmentSeconds) {
   // Keys hold the stream's name percent-encoded, and a URL encodes the percent sign once more.
   const source = `/media/video/stream=${encodeURIComponent(encodeURIComponent(stream))}/live.m3u8`;
   if (!window.Hls || !Hls.isSupported()) {
     video.src = source; // Safari on a phone plays HLS itself
     return;
   }
-  player = new Hls({ liveSyncDurationCount: 2, liveMaxLatencyDurationCount: 6, maxLiveSyncPlaybackRate: 1.1,
-    backBufferLength: 20 });
+  // By segments, because the playlist's target duration is longer than they are.
+  player = new Hls({ liveSyncDuration: 2 * segmentSeconds, liveMaxLatencyDuration: 6 * segmentSeconds,
+    maxLiveSyncPlaybackRate: 1.1, backBufferLength: 20 });
   player.on(Hls.Events.ERROR, (_, problem) => {
     if (!problem.fatal) return;
     if (problem.type === Hls.ErrorTypes.MEDIA_ERROR) player.recoverMediaError();
@@ -90,6 +91,7 @@ function stack(id, rows, sum) {
   const values = $(`${id}-legend`).querySelectorAll("b");
   rows.forEach(([, , share, shown], i) => {
     bar.children[i].style.flexGrow = Math.max(0, share);
+    bar.children[i].hidden = share <= 0;
     values[i].textContent = shown;
   });
   if (sum) values[rows.length].textContent = sum;
@@ -106,7 +108,7 @@ function drawTrend(lagMs, segments) {
   if (trend.length > TREND_KEPT) trend.shift();
   const top = Math.max(1000, ...trend) * 1.1;
   const step = 300 / (TREND_KEPT - 1);
-  const points = trend.map((ms, i) => `${(i * step).toFixed(1)},${(44 - (Math.max(0, ms) / top) * 44).toFixed(1)}`);
+  const points = trend.map((ms, i) => `${(300 - (trend.length - 1 - i) * step).toFixed(1)},${(44 - (Math.max(0, ms) / top) * 44).toFixed(1)}`);
   if (points.length === 1) points.push(points[0]);
   const svg = "http://www.w3.org/2000/svg";
   const line = document.createElementNS(svg, "path");
@@ -148,7 +150,7 @@ function show(stream) {
     return `${api}: ${[`${count(c.ok)} answered`, ...bad].join(", ")}`;
   }).join("; "));
   text("output", stream.output);
-  if (stream.segments && !player && !video.src) play(stream.stream);
+  if (newest && !player && !video.src) play(stream.stream, newest.seconds);
 }
 
 function state(name) {
@@ -164,6 +166,9 @@ async function poll() {
     if (told.streams.length) show(told.streams[0]);
   } catch {
     state("no answer");
+    text("caption", "streamproc has ended, or cannot be reached. This page looks again every second.");
+    setTimeout(poll, POLL_MS);
+    return;
   }
   caption();
   setTimeout(poll, POLL_MS);
