@@ -28,7 +28,7 @@ from streamproc.ports import Clock
 
 READ_BYTES = 1 << 16
 _WAITING_READS = 16
-_TICK_S = 1.0
+_TICK_S = 0.5
 
 _DENIED = {
     "NotAuthorizedException",
@@ -174,6 +174,7 @@ class GetMediaSource:
             if error is not None and not self._received and outcome in (Outcome.MISSING, Outcome.DENIED):
                 raise error
             self._tell(outcome, error)
+            yield None
             wait_until = self._clock.monotonic() + self.resume.delay_s(self._random())
             while (left := wait_until - self._clock.monotonic()) > 0:
                 if self._stopped.wait(min(left, _TICK_S)):

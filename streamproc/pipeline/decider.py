@@ -33,8 +33,9 @@ FEWEST_FRAMES, _MOST_FRAMES = 16, 240
 # Media that the service has held for longer than this is a backlog, where answers may take so many times longer.
 _BACKLOG_US = 15_000_000
 _BACKLOG_PATIENCE = 10
-# So long after the last media a segment is closed wherever it stands, beyond its own length.
-_FLUSH_AFTER_S = 2.0
+# While no media comes, a segment is closed wherever it stands, so long after it should have been full.
+_QUIET_S = 0.9
+_FLUSH_AFTER_S = 0.5
 
 
 class Decider:
@@ -42,6 +43,7 @@ class Decider:
 
     Args:
         taken: Frames up to here are published and come again because their fragment does.
+        open_since_us: When the first frame of the encoder's open segment arrived (our wall clock, µs), if one is open.
         put: Where work for the encoder goes.
         on_idle: Called when nothing came for ``options.until_idle_s``.
     """
@@ -55,6 +57,7 @@ class Decider:
         room: Room,
         tally: Tally,
         taken: Position | None,
+        open_since_us: Callable[[], int | None],
         put: Callable[[Work], None],
         on_idle: Callable[[], None],
         note: Callable[[str], None],
@@ -66,6 +69,7 @@ class Decider:
         self._room = room
         self._tally = tally
         self._taken = taken
+        self._open_since_us = open_since_us
         self._put = put
         self._on_idle = on_idle
         self._note = note
@@ -242,10 +246,17 @@ class Decider:
         quiet_s = self._clock.monotonic() - self._active_s
         if self._options.until_idle_s is not None and quiet_s >= self._options.until_idle_s:
             self._on_idle()
-        if not self._flushed and quiet_s >= self._options.segment_s + _FLUSH_AFTER_S:
+        if not self._flushed and quiet_s >= _QUIET_S and self._overdue():
             self._flushed = True
             self._look_at_tail(needed=True)
             self._mark(Flush())
+
+    def _overdue(self) -> bool:
+        """Whether a segment would be full by now if media had kept coming."""
+        oldest = next(iter(self._frames.values()), None)
+        since_us = [self._open_since_us(), oldest.stamps.arrived_us if oldest is not None else None]
+        waited_us = self._clock.now_us() - min((s for s in since_us if s is not None), default=self._clock.now_us())
+        return waited_us >= (self._options.segment_s + _FLUSH_AFTER_S) * 1_000_000
 
     # ---- out, in order
 

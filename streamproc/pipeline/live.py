@@ -83,6 +83,7 @@ class LivePipeline:
             self._room,
             tally,
             publisher.checkpoint.position,
+            lambda: rolling.open_since_us,
             self._work.put_nowait,
             self.stop,
             note,
