@@ -123,6 +123,8 @@ def _world(weights: Path) -> Iterator[_World]:
     from streamproc.standin import StandIn
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    # Read when onnxruntime is imported: without it, its wheel writes a session file and may report usage to its maker.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     with StandIn(CenterFace(weights, 0.3, threads=2)) as standin:
         moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         moto.start()
