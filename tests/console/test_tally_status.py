@@ -100,6 +100,8 @@ def test_faces_are_the_most_of_one_frame_and_a_frame_covered_whole_counts_none()
     tally.published(replace(made, frames=frames), T0 + SECOND, False)
     newest = tally.status(T0, {})["newest"]
     assert (newest["faces"], newest["fps"], newest["seconds"]) == (2, 25.0, 0.12)
+    tally.published(segment(cover=whole), T0 + SECOND, False)
+    assert tally.status(T0, {})["newest"]["faces"] == 0
 
 
 def test_status_is_the_summary_and_more_and_goes_into_json() -> None:
