@@ -17,7 +17,7 @@ Plane = NDArray[np.uint8]
 
 _GREY = (126, 128, 128)
 _WHOLE_CELLS = 8
-# Luma pixels. In smaller cells a face of less than 48 px stays one for a detector, at 8 cells and even at 6.
+# Luma pixels. In smaller cells a face of 40 px stays one for a detector, at 8 cells.
 _LEAST_CELL_PX = 8
 
 

@@ -63,7 +63,7 @@ def boxes(draw: st.DrawFn) -> Box:
 sizes = st.tuples(st.integers(2, 90), st.integers(2, 70))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(boxes(), min_size=1, max_size=3), sizes, effects, st.integers(0, 5))
 def test_nothing_outside_the_shapes_changes(
     found: list[Box], size: tuple[int, int], effect: Effect, padding: int
@@ -81,7 +81,7 @@ def test_nothing_outside_the_shapes_changes(
             assert (changed == spread(allowed, old)).all()
 
 
-@settings(max_examples=150)
+@settings(max_examples=100, deadline=None)
 @given(boxes(), sizes, st.sampled_from(SHAPES))
 def test_every_pixel_that_the_region_touches_is_covered(box: Box, size: tuple[int, int], shape: str) -> None:
     width, height = size

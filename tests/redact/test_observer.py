@@ -74,7 +74,8 @@ def scene(face: Box, face_px: int) -> tuple[tuple[NDArray[np.uint8], ...], Box]:
     return as_planes(picture), Box(0.5 - half_w, 0.5 - half_h, 0.5 + half_w, 0.5 + half_h)
 
 
-@pytest.mark.parametrize("face_px", [24, 32, 40, 80, 160, 320, 500])
+# Below 40 px the observer proves nothing: it finds a grey rectangle between hair and shoulders as well.
+@pytest.mark.parametrize("face_px", [40, 80, 160, 320, 500])
 def test_covered_face_is_found_by_nobody(observer: CenterFace, face: Box, face_px: int) -> None:
     planes, where = scene(face, face_px)
     assert any(box.intersection(where) > 0.5 * where.area for box in found(observer, planes))  # the test can see it

@@ -308,6 +308,16 @@ def test_held_region_grows_with_the_time_since_its_object_was_seen() -> None:
     assert len(set(areas)) == 5
 
 
+def test_damaged_frame_between_two_good_looks_is_covered_whole() -> None:
+    shots = [Shot(0, Seen((FACE,))), Shot(20_000, doubtful=True), Shot(40_000), Shot(60_000, Seen((FACE,)))]
+    assert [c.decision for c in covers(shots)] == [Decision.SEEN, Decision.WHOLE, Decision.CARRIED, Decision.SEEN]
+
+
+def test_object_that_two_looks_missed_is_hidden_between_them() -> None:
+    shots = [Shot(0, Seen((FACE,))), Shot(60_000, Seen()), Shot(90_000), Shot(120_000, Seen())]
+    assert [hides(c, FACE.box) for c in covers(shots)] == [True] * 4
+
+
 def test_moving_object_is_hidden_at_every_point_between_its_sightings() -> None:
     there = Detection(Box(0.46, 0.4, 0.56, 0.5))
     shots = [Shot(0, Seen((FACE,))), *(Shot(i * 20_000) for i in range(1, 10)), Shot(200_000, Seen((there,)))]
