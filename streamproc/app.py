@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import random
 import signal
 import time
@@ -278,6 +279,7 @@ def detector_for(settings: Settings, session: boto3.Session, note: Callable[[str
     detect = settings.detect
     if detect.kind == "local":
         assert detect.model is not None  # the settings see to that
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported
         return CenterFace(detect.model, detect.min_confidence, threads=min(2, detect.concurrency))
     client = _client(session, "rekognition", config=client_config(detect.concurrency, detect.deadline_ms))
     return RekognitionFaces(client, detect.min_confidence, on_problem=note)
