@@ -1,4 +1,7 @@
-"""A browser for the tests of pages: Debian's Chromium. Where there is none they are skipped."""
+"""What all tests share: how properties are searched for, and a browser.
+
+The browser is Debian's Chromium; where there is none, the tests of pages are skipped.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no counterexample.
+settings.register_profile("streamproc", deadline=None)
+settings.load_profile("streamproc")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -14,7 +14,7 @@ from streamproc.detect.jpeg import Look, encode_look, upright_to_coded
 from streamproc.detect.sampling import Sampler
 from streamproc.model.detection import Answer, Seen
 from streamproc.model.frame import Frame
-from streamproc.model.media import FragmentEnd, FragmentStart, Sound, Track
+from streamproc.model.media import FragmentEnd, FragmentStart, Sound, Track, TrackKind
 from streamproc.model.segment import Gap, Position
 from streamproc.pipeline.channel import Room
 from streamproc.pipeline.tally import Tally
@@ -84,7 +84,7 @@ class Decider:
         self._audio: Track | None = None
         self._entered = ""
         self._holed = ""
-        self._problems: set[str] = set()
+        self._told: set[str] = set()
         self._active_s = clock.monotonic()
         self._flushed = True
 
@@ -102,9 +102,7 @@ class Decider:
         elif isinstance(item, Sound):
             self._sound(item)
         elif isinstance(item, FragmentStart):
-            if item.fragment.number != self._entered:
-                self._entered = item.fragment.number
-                self._tally.fragment(item.fragment)
+            self._fragment_start(item)
         elif isinstance(item, FragmentEnd):
             if item.behind_now_ms is not None:
                 self._tally.behind(item.fragment, item.behind_now_ms, self._clock.now_us())
@@ -124,6 +122,20 @@ class Decider:
         self._coverage.close()
         self._pump()
         self._put(Flush())
+
+    def _fragment_start(self, item: FragmentStart) -> None:
+        if item.fragment.number != self._entered:
+            self._entered = item.fragment.number
+            self._tally.fragment(item.fragment)
+        if self._options.keep_audio:
+            # Before the first frame, so that its segment has the track already.
+            sound = next((t for t in item.tracks if t.kind is TrackKind.AUDIO), None)
+            if sound is not None and not (sound.codec_id.startswith("A_AAC") and sound.codec_private):
+                self._once(f"sound of codec {sound.codec_id} cannot be kept in MP4 (only AAC can); it is left out")
+                sound = None
+            if sound != self._audio:
+                self._audio = sound
+                self._mark(AudioTrack(sound))
 
     def _frame(self, frame: Frame) -> None:
         if self._taken is not None and self._taken.covers(frame.id):
@@ -215,14 +227,18 @@ class Decider:
             pass  # the source has said what is wrong with it
         elif item.problem:
             self._lost(self._gap("unsupported", item, None, item.problem))
-            if item.problem not in self._problems:
-                self._problems.add(item.problem)
-                self._note(f"fragment {fragment.number}: {item.problem}; recorded as a gap")
+            self._once(f"{item.problem}; from fragment {fragment.number} on this is recorded as gaps", item.problem)
         elif item.lost:
             self._lost(self._gap("undecodable", item, item.lost))
             self._note(f"fragment {fragment.number}: {item.lost} frames could not be decoded; recorded as a gap")
         self._taken = Position(fragment.number, None, fragment.server_us, fragment.number)
         self._mark(FragmentOver(fragment))
+
+    def _once(self, text: str, kind: str = "") -> None:
+        """Tell people, unless they know."""
+        if (kind or text) not in self._told:
+            self._told.add(kind or text)
+            self._note(text)
 
     def _gap(self, reason: str, item: FragmentDecoded, frames: int | None, detail: str = "") -> Gap:
         return Gap(reason, self._before(), item.fragment.number, frames, self._clock.now_us(), detail)
@@ -231,10 +247,8 @@ class Decider:
         return self._taken.after if self._taken else ""
 
     def _sound(self, sound: Sound) -> None:
-        if sound.track != self._audio:
-            self._audio = sound.track
-            self._mark(AudioTrack(sound.track))
-        if self._taken is None or sound.fragment.order >= int(self._taken.fragment or -1):
+        known = self._audio is not None and sound.track.number == self._audio.number
+        if known and (self._taken is None or sound.fragment.order >= int(self._taken.fragment or -1)):
             self._mark(sound)
 
     def _lost(self, gap: Gap) -> None:

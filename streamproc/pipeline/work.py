@@ -70,9 +70,9 @@ class FragmentOver:
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
-    """The sound that follows belongs to this track."""
+    """The sound that follows belongs to this track; None for no sound."""
 
-    track: Track
+    track: Track | None
 
 
 @dataclass(frozen=True, slots=True)
