@@ -37,8 +37,8 @@ def test_lag_is_told_of_every_frame(clip, delivery, capsys):
 
 
 def test_every_stream_comes_out_whole(clip, capsys):
-    outcomes, standin_cores = bench_streams.measure(2, SECONDS, clip)
-    bench_streams.report(outcomes, standin_cores)
+    outcomes, standin_cores, other_cores = bench_streams.measure(2, SECONDS, clip)
+    bench_streams.report(outcomes, standin_cores, other_cores)
     assert [len(outcome.frames) for outcome in outcomes] == [SECONDS * 30] * 2
     assert "camera1" in capsys.readouterr().out
 
