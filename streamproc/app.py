@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError, NoRegionError, ProfileNotFound
 
 from streamproc.detect.fanout import FanOut
 from streamproc.detect.local import CenterFace
 from streamproc.detect.rekognition import RekognitionFaces, client_config
 from streamproc.encode.pyav import EncodeOptions
-from streamproc.errors import AccessDenied, ConfigurationError, SegmentTaken
+from streamproc.errors import AccessDenied, ConfigurationError, SegmentTaken, shown_url
 from streamproc.ingest.getmedia import GetMediaSource
 from streamproc.ingest.resume import EARLIEST, NOW, Resume, Selector, StartSelector, parse_start
 from streamproc.ingest.walker import Limits
@@ -94,7 +94,7 @@ class LiveRun:
         self._clock = clock or SystemClock()
         settings = request.settings
         self._start = None if request.start in (None, "checkpoint") else parse_start(str(request.start))
-        self._session = boto3.Session()
+        self._session = _session()
         self._video = _client(self._session, "kinesisvideo", read_timeout=10)
         self._store = store_for(request.output, self._session)
         self._store.check()
@@ -285,6 +285,17 @@ def detector_for(settings: Settings, session: boto3.Session, note: Callable[[str
     return RekognitionFaces(client, detect.min_confidence, on_problem=note)
 
 
+def _session() -> boto3.Session:
+    """Credentials and region as boto3 finds them, but AWS_REGION first, as the other SDKs do: ECS sets only that.
+
+    Raises ``ConfigurationError`` if AWS_PROFILE names no profile.
+    """
+    try:
+        return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    except ProfileNotFound:
+        raise ConfigurationError("AWS_PROFILE: there is no such profile in the AWS configuration") from None
+
+
 def _client(
     session: boto3.Session,
     service: str,
@@ -301,11 +312,24 @@ def _client(
         tcp_keepalive=True,
     )
     try:
-        return session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]
+        client = session.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]
+        _ = urlsplit(client.meta.endpoint_url).port  # botocore would stumble over it in the first call
+        return client
     except NoRegionError:
         raise ConfigurationError("no AWS region: set AWS_REGION, or a region in the AWS profile") from None
-    except (BotoCoreError, ValueError) as error:
-        raise AccessDenied(f"cannot make a client for {service}: {error}") from None
+    except InvalidRegionError:
+        raise ConfigurationError("the AWS region is no region's name: correct AWS_REGION or the AWS profile") from None
+    except BotoCoreError as error:  # its text may hold the endpoint, and that a password
+        raise AccessDenied(
+            f"cannot make a client for {service} ({type(error).__name__}): check the AWS variables and profile"
+        ) from None
+    except ValueError:
+        if endpoint_url is not None:
+            raise AccessDenied(f"{service}: the service named {shown_url(endpoint_url)} as endpoint") from None
+        raise ConfigurationError(
+            f"cannot make a client for {service}: an AWS setting has a value that cannot be used; "
+            "most likely AWS_ENDPOINT_URL_* or AWS_ENDPOINT_URL, or endpoint_url in the AWS profile, is not a valid URL"
+        ) from None
 
 
 def _live_options(settings: Settings, until_idle_s: float | None) -> LiveOptions:

@@ -18,7 +18,11 @@ Every message is one line that names what failed, where, and what to do about it
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+from urllib.parse import urlsplit
+
+_HOST = re.compile(r"[\w.:%-]+")
 
 
 class StreamprocError(Exception):
@@ -92,3 +96,33 @@ class SegmentTaken(StreamprocError):
     def __init__(self, key: str) -> None:
         super().__init__(f"segment {key} was published by another writer")
         self.key = key
+
+
+def shown_url(url: str) -> str:
+    """What may be told of a URL: scheme, host and port.
+
+    A user's name and password, a path and a query stay out of every message. What cannot be told apart from them, as in
+    ``http://user:pass/word@host``, gives ``(not a valid URL)``.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "(not a valid URL)"
+    if not parts.scheme or not _HOST.fullmatch(host) or "@" in parts.path + parts.query + parts.fragment:
+        return "(not a valid URL)"
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+
+def shown_text(text: str, longest: int = 64) -> str:
+    """Text that came in a stream, for a message: quoted and escaped as ``repr`` does, ``longest`` characters at most.
+
+    It cannot end the line, command a terminal or pass for the message around it. What is cut off shows as an ellipsis.
+    """
+    quoted = ""
+    for character in text[:longest]:
+        quoted += "\\'" if character == "'" else repr(character)[1:-1]
+    if len(text) > longest or len(quoted) > longest - 2:
+        quoted = quoted[: longest - 3] + "…"
+    return f"'{quoted}'"

@@ -28,6 +28,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from streamproc.detect.response import parse_faces
+from streamproc.errors import shown_url
 from streamproc.model.detection import Answer, Failed, Failure
 
 _THROTTLED = frozenset(
@@ -174,7 +175,8 @@ class RekognitionFaces:
                 return
             self._problem = kind
         if self._on_problem is not None:
-            where = getattr(getattr(self._client, "meta", None), "endpoint_url", "Rekognition")
+            endpoint = getattr(getattr(self._client, "meta", None), "endpoint_url", None)
+            where = shown_url(endpoint) if endpoint else "Rekognition"
             self._on_problem(f"{self.api} at {where}: {line}")
 
     def _mended(self) -> None:

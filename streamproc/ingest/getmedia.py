@@ -19,7 +19,7 @@ from typing import Any
 
 from botocore import exceptions as boto
 
-from streamproc.errors import AccessDenied, ConnectionLimit, StreamMissing, UnavailableError
+from streamproc.errors import AccessDenied, ConnectionLimit, StreamMissing, UnavailableError, shown_text, shown_url
 from streamproc.ingest.resume import Outcome, Resume, StartSelector
 from streamproc.ingest.walker import Limits, Walker
 from streamproc.model.media import Block, Damage, FragmentEnd, FragmentStart, MediaEvent, ServiceError
@@ -272,11 +272,11 @@ class GetMediaSource:
         return {"StreamARN" if self._stream.startswith("arn:") else "StreamName": self._stream}
 
     def _where(self) -> str:
-        return f"stream {self._stream}" + (f" at {self._endpoint}" if self._endpoint else "")
+        return f"stream {self._stream}" + (f" at {shown_url(self._endpoint)}" if self._endpoint else "")
 
     def _failed(self, event: ServiceError) -> tuple[Outcome, UnavailableError]:
         """What an error tag inside the body means (AWS, GetMedia: ``AWS_KINESISVIDEO_ERROR_ID``)."""
-        what = f"{self._where()}: the service ended the session with error {event.error_id} ({event.code[:64]})"
+        what = f"{self._where()}: the service ended the session with error {event.error_id} ({shown_text(event.code)})"
         if event.error_id == 4000:
             return Outcome.EXPIRED, UnavailableError(f"{what}: going on with the earliest fragment that is kept")
         if 4500 <= event.error_id < 4600:

@@ -57,11 +57,12 @@ class S3Store:
     def __init__(self, client: S3Client, bucket: str, prefix: str = "") -> None:
         self._client = client
         self._bucket = bucket
+        self._shown = bucket.rpartition("@")[2]  # s3://user:password@bucket is no bucket, and not to be repeated
         self._prefix = prefix.strip("/")
 
     def describe(self) -> str:
         """``s3://bucket/prefix``."""
-        return f"s3://{self._bucket}/{self._prefix}" if self._prefix else f"s3://{self._bucket}"
+        return f"s3://{self._shown}/{self._prefix}" if self._prefix else f"s3://{self._shown}"
 
     def check(self) -> None:
         """Raise if the bucket does not exist, is elsewhere, or nobody can sign for it.
@@ -75,7 +76,7 @@ class S3Store:
                 return
             if _code(error) in _MISSING:
                 raise StoreUnavailable(
-                    f"HEAD s3://{self._bucket}: there is no such bucket; create it, or correct the output"
+                    f"HEAD s3://{self._shown}: there is no such bucket; create it, or correct the output"
                 ) from error
             raise self._error("HEAD", "", error) from error
         except BotoCoreError as error:
@@ -146,7 +147,7 @@ class S3Store:
 
     def _error(self, verb: str, key: str, error: Exception) -> StreamprocError:
         """One line: what, where, what to do. The service's own text is left out: it may name a person."""
-        what = f"{verb} s3://{self._bucket}" + (f"/{self._key(key)}" if key else "")
+        what = f"{verb} s3://{self._shown}" + (f"/{self._key(key)}" if key else "")
         if isinstance(error, _NO_CREDENTIALS):
             return AccessDenied(f"{what}: no AWS credentials; set AWS_PROFILE or run under a role")
         if isinstance(error, ParamValidationError):

@@ -188,6 +188,15 @@ def test_an_unreachable_service_is_a_failure_reported_once(problems):
     assert "127.0.0.1" in line
 
 
+def test_a_password_in_the_endpoint_is_not_told(service, problems):
+    service.refuse(400, "AccessDeniedException")
+    url = service.url.replace("://", "://user:s3cret@")
+    RekognitionFaces(client_for(url), 0.0, problems.append).look(JPEG, 1.0)
+    (line,) = problems
+    assert line.startswith(f"DetectFaces at {service.url}: ")
+    assert "s3cret" not in line
+
+
 def test_a_picture_that_is_late_already_is_not_sent(service, faces):
     assert faces.look(JPEG, 0.0) == Failed(Failure.LATE)
     assert service.requests == []

@@ -31,6 +31,7 @@ class Service:
         self.scripts: list[Callable[[Any], None]] = []
         self.requests: list[dict[str, Any]] = []
         self.endpoints = 0
+        self.named = ""  # the endpoint to go to, if not this one
         self.released = threading.Event()
         service = self
 
@@ -41,7 +42,7 @@ class Service:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
                 if self.path == "/getDataEndpoint":
                     service.endpoints += 1
-                    answer = json.dumps({"DataEndpoint": service.url}).encode()
+                    answer = json.dumps({"DataEndpoint": service.named or service.url}).encode()
                     self.send_response(200)
                     self.send_header("Content-Length", str(len(answer)))
                     self.end_headers()
@@ -217,6 +218,23 @@ def test_a_clean_end_goes_on_after_the_last_fragment(service):
     assert (run.source.duplicates, run.gaps) == (1, [])
     assert sum(isinstance(e, Block) for e in events) == 9
     assert [note.kind for note in run.notes] == ["streaming"]
+
+
+def test_a_password_in_the_endpoint_is_not_told(service):
+    service.named = service.url.replace("://", "://user:s3cret@")
+    service.scripts = [send(whole(1))]
+    run = Run(service)
+    run.until(1)
+    assert [note.message for note in run.notes] == [f"stream cam1 at {service.url}: media is arriving"]
+
+
+def test_the_code_of_an_error_tag_cannot_end_the_line_or_fill_the_log(service):
+    service.scripts = [send(whole(1), error_document("5000", "\x1b[2J\r\n" + "A" * 500)), send(whole(2))]
+    run = Run(service)
+    run.until(2)
+    (told,) = [note.message for note in run.notes if "5000" in note.message]
+    assert told.isprintable()
+    assert len(told) < 200
 
 
 def test_a_drop_inside_a_block_brings_the_fragment_again_whole(service):

@@ -80,6 +80,25 @@ def test_missing_bucket_is_named(moto_endpoint: str) -> None:
             call()
 
 
+def test_a_password_before_the_bucket_is_not_told(moto_endpoint: str) -> None:
+    store = S3Store(client_of(moto_endpoint), "user:s3cret@bucket", "x")
+    assert store.describe() == "s3://bucket/x"
+    for call in (store.check, lambda: store.put(KEY, b"x", "t/p"), lambda: store.metadata(KEY)):
+        with pytest.raises(ConfigurationError, match="s3://bucket") as told:
+            call()
+        assert "s3cret" not in str(told.value)
+
+
+def test_a_password_in_the_endpoint_is_not_told() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        store = S3Store(client_of(f"http://user:s3cret@127.0.0.1:{closed.getsockname()[1]}"), "bucket")
+        for call in (store.check, lambda: store.put_new(KEY, b"x", "video/mp4", {})):
+            with pytest.raises(StoreUnavailable, match="check the network") as told:
+                call()
+            assert "s3cret" not in str(told.value)
+
+
 class Scripted:
     """An S3 that gives each request the next of its answers: (status, code), the last one for ever."""
 
