@@ -56,6 +56,54 @@ class TestAtTheStart:
         said = refused(environment, tmp_path, code=78)
         assert "AWS_REGION" in said
 
+    def test_aws_region_alone_is_enough(self, standin, tmp_path):
+        environment = {k: v for k, v in standin.environment().items() if "REGION" not in k}
+        environment |= {"AWS_CONFIG_FILE": "/nonexistent", "AWS_REGION": "eu-central-1"}
+        run = run_to_end(environment, tmp_path)
+        assert numbers(run.output.pictures()) == list(range(75))
+
+    def test_a_profile_that_does_not_exist_is_told(self, standin, tmp_path):
+        environment = {**standin.environment(), "AWS_CONFIG_FILE": "/nonexistent", "AWS_PROFILE": "nope"}
+        said = refused(environment, tmp_path, code=78)
+        assert "AWS_PROFILE" in said
+
+    @pytest.mark.parametrize(
+        ("userinfo", "host"),
+        [("user:s3cret@", "bad host"), ("user:s3cret@", "127.0.0.1:port"), ("user:s3cret/", "@127.0.0.1")],
+        ids=["space", "port", "slash-in-password"],
+    )
+    @pytest.mark.parametrize("service", ["KINESIS_VIDEO", "S3", "REKOGNITION"])
+    def test_an_endpoint_that_is_no_url_is_refused_without_its_password(
+        self, standin, tmp_path, service, userinfo, host
+    ):
+        environment = {**standin.environment(), f"AWS_ENDPOINT_URL_{service}": f"http://{userinfo}{host}"}
+        output = "s3://bucket/x" if service == "S3" else ""
+        said = refused(environment, tmp_path, output=output, code=78)
+        assert "AWS_ENDPOINT_URL" in said
+        assert "s3cret" not in said
+
+    def test_a_summary_that_cannot_be_written_is_told_before_anything_is_read(self, standin, tmp_path):
+        missing = tmp_path / "no-such-folder" / "summary.json"
+        said = refused(standin.environment(), tmp_path, "--summary", str(missing), code=78)
+        assert said.count("\n") == 1
+        assert said.startswith(f"--summary {missing}: cannot be written (No such file or directory)")
+        assert not list(tmp_path.glob("out/**"))
+
+    def test_the_try_to_write_leaves_an_old_summary_as_it_is(self, standin, tmp_path):
+        (tmp_path / "old.json").write_text("old")
+        for name in ("old.json", "new.json"):
+            refused(
+                standin.environment(),
+                tmp_path,
+                "--summary",
+                str(tmp_path / name),
+                stream="none",
+                output="a://b",
+                code=78,
+            )
+        assert (tmp_path / "old.json").read_text() == "old"
+        assert not (tmp_path / "new.json").exists()
+
     def test_an_output_that_is_a_file_is_named(self, standin, tmp_path):
         (tmp_path / "file").write_text("in the way")
         said = refused(standin.environment(), tmp_path, output=str(tmp_path / "file"), code=69)
@@ -199,6 +247,34 @@ class TestTheStore:
                 assert run.wait() == 0, run.said
         assert numbers(run.output.pictures()) == list(range(250))
         assert "takes segments again" in run.said
+
+
+class TestASummaryThatFailsInTheEnd:
+    def test_a_run_that_ended_well_tells_its_last_line_and_ends_with_1(self, standin, tmp_path):
+        with away(tmp_path, standin.environment(), "--from", "earliest", "--until-idle", "3") as run:
+            run.wait_for_segments(1)
+            (tmp_path / "sums").rename(tmp_path / "gone")
+            assert run.wait() == 1, run.said
+        assert "75 frames in" in run.said
+        assert "--summary" in run.said.splitlines()[-1]
+        assert "Traceback" not in run.said
+        assert "unexpected" not in run.said
+
+    def test_it_does_not_hide_the_error_of_the_run(self, tmp_path):
+        held = Fault("deny", code="AccessDeniedException", status=403, times=0)
+        with StandIn(seen, faults=[held]) as server:
+            server.add_stream("cam", camera(filmed(count=75)), archive=True)
+            # /dev/full opens, and takes no byte.
+            with LiveRun(server.environment(), tmp_path, "--summary", "/dev/full") as run:
+                assert run.wait() == 69, run.said
+        assert "kinesisvideo:GetMedia" in run.said.splitlines()[-1]
+        assert "--summary /dev/full: cannot be written (No space left on device)" in run.said
+
+
+def away(folder: Path, environment: dict[str, str], *arguments: str) -> LiveRun:
+    """A run whose summary goes into a folder of its own."""
+    (folder / "sums").mkdir()
+    return LiveRun(environment, folder, "--summary", str(folder / "sums" / "summary.json"), *arguments)
 
 
 def until_told(run: LiveRun, words: str) -> None:
