@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from streamproc.model.detection import Answer, Detection, Failed, Failure, Seen
 from streamproc.model.geometry import Box
 
-MAX_FACES = 1000
-"""DetectFaces answers with the 100 largest faces; ten times that is no answer of a face detector."""
+MOST_FACES = 100
+"""DetectFaces answers with the 100 largest faces (same source): with that many, nobody knows of the smaller ones."""
 
 
 def parse_faces(answer: object, min_confidence: float = 0.0) -> Answer:
@@ -24,11 +24,11 @@ def parse_faces(answer: object, min_confidence: float = 0.0) -> Answer:
         min_confidence: Faces below it are left out; in [0, 1], like ``Detection.confidence``.
 
     Returns:
-        ``Seen`` only if every entry makes sense; otherwise ``Failed(NONSENSE)``: an answer wrong in one place cannot
-        be trusted to be complete in the others.
+        ``Seen`` only if every entry makes sense and there are fewer than ``MOST_FACES``; otherwise
+        ``Failed(NONSENSE)``: an answer wrong in one place cannot be trusted to be complete in the others.
     """
     faces = answer.get("FaceDetails") if isinstance(answer, Mapping) else None
-    if not isinstance(faces, list) or len(faces) > MAX_FACES:
+    if not isinstance(faces, list) or len(faces) >= MOST_FACES:
         return Failed(Failure.NONSENSE)
     detections = []
     for face in faces:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.detect.response import MAX_FACES, parse_faces
+from streamproc.detect.response import MOST_FACES, parse_faces
 from streamproc.model.detection import Failed, Failure, Seen
 from streamproc.model.geometry import Box
 
@@ -63,7 +63,6 @@ def test_boxes_are_clipped_to_the_picture_not_dropped(entries, boxes):
         {"FaceDetails": {}},
         {"FaceDetails": "none"},
         {"FaceDetails": [None]},
-        {"FaceDetails": [face()] * (MAX_FACES + 1)},
         *(
             {"FaceDetails": [face(), entry]}
             for entry in [
@@ -94,6 +93,13 @@ def test_boxes_are_clipped_to_the_picture_not_dropped(entries, boxes):
 )
 def test_an_answer_wrong_in_one_place_is_nonsense_not_an_empty_picture(answer):
     assert parse_faces(answer) == NONSENSE
+
+
+@pytest.mark.parametrize("least", [0.0, 1.0])
+def test_an_answer_as_long_as_answers_can_be_is_not_known_to_be_complete(least):
+    assert isinstance(parse_faces({"FaceDetails": [face()] * (MOST_FACES - 1)}, least), Seen)
+    assert parse_faces({"FaceDetails": [face()] * MOST_FACES}, least) == NONSENSE
+    assert parse_faces({"FaceDetails": [face()] * (10 * MOST_FACES)}, least) == NONSENSE
 
 
 def test_nonsense_is_noticed_below_the_least_confidence_too():
