@@ -78,10 +78,10 @@ class DetectSettings(_Concern):
     )
     calls_per_second: float = Field(
         default=5.0,
-        ge=0.1,
+        ge=1.0,
         le=60,
         description="Pictures looked at per second of video, whatever its frame rate. Each is one paid call to "
-        "Rekognition.",
+        "Rekognition. With fewer than 1, somebody could come and go between two looks.",
     )
     deadline_ms: int = Field(
         default=1000,
