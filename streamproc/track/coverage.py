@@ -1,8 +1,13 @@
 """The decision about every frame, from the looks on both sides of it.
 
-Some frames are looked at; the frames between two looks wait until both are answered. Then each object seen on both
-sides is interpolated, each object seen on one side only is held over the whole interval and for a while beyond, and all
-regions are enlarged. Where an answer failed or never came, every frame that needed it is covered whole.
+Some frames are looked at; the frames between two looks wait until both are answered. Then
+
+* an object seen on both sides in nearly one place is covered from one place to the other,
+* one seen on one side only is held where it was and where it was going, over the whole interval and a while beyond,
+* one that went and one that came and might be one object are both held, and all that lies between them is covered,
+
+and all regions are enlarged. Knowing how an object moves only ever adds to what is covered. Where an answer failed or
+never came, or two looks are too far apart to say anything about the frames between, those are covered whole.
 
 Plain values in, plain values out: no pictures, no clock.
 """
@@ -10,19 +15,20 @@ Plain values in, plain values out: no pictures, no clock.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from streamproc.model.detection import Answer, Detection, Failed, Failure, Seen
+from streamproc.model.detection import Answer, Failed, Failure
 from streamproc.model.frame import Cover, Decision, Region
 from streamproc.model.geometry import WHOLE_PICTURE, Box
-from streamproc.track.matching import match
+from streamproc.track.matching import distance, match, might_be_one
+from streamproc.track.sighting import Drift, Sighting, drift, predicted
 
 COVERED_WHOLE = Cover(Decision.WHOLE, (Region(WHOLE_PICTURE, "frame", Decision.WHOLE),))
 
-# A held box grows, because nobody knows where its object went: by this share of its size per second, each way.
-_GROWTH_PER_S = 1.0
-# An interpolated box is drawn towards both ends by this share of the way it moved, because things do not move evenly.
-_SLACK = 0.15
+# An object that may be anywhere in more than this share of the picture may be anywhere.
+_MOST_HULL = 0.25
+# In a crowd of which the detector sees others each time, nobody knows who went where.
+_MOST_WAYS = 200
 
 
 @dataclass(slots=True)
@@ -37,21 +43,38 @@ class _Waiting:
     answer: Answer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """An object that was seen at ``seen_us`` and not at the look after it."""
-
-    detection: Detection
-    seen_us: int
-
-
 @dataclass(slots=True)
 class _Look:
-    """An answered look, the near side of the frames after it."""
+    """An answered look, the near side of the frames after it.
+
+    Attributes:
+        seen: What was seen at this look; nothing if it failed.
+        held: What was seen before and should have been seen here.
+        seen_us: When the last look was made that did not fail.
+    """
 
     time_us: int
-    answer: Answer
-    held: list[_Held] = field(default_factory=list)
+    failed: bool
+    seen: list[Sighting] = field(default_factory=list)
+    held: list[Sighting] = field(default_factory=list)
+    seen_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    """What two looks say about the frames between them.
+
+    Attributes:
+        whole: They say nothing.
+        hulls: Boxes covered in all of them: of objects that moved within, with their kinds.
+        might: The same of objects that might have moved within.
+        held: Objects seen on one side.
+    """
+
+    whole: bool
+    hulls: list[tuple[Box, str]] = field(default_factory=list)
+    might: list[tuple[Box, str]] = field(default_factory=list)
+    held: list[Sighting] = field(default_factory=list)
 
 
 class Coverage:
@@ -60,11 +83,13 @@ class Coverage:
     Args:
         margin: Width and height of each region are ``1 + margin`` times the object's.
         extend_us: How long a region is held beyond its object's last sighting.
+        max_interval_us: Two looks further apart prove nothing about the frames between them.
     """
 
-    def __init__(self, margin: float, extend_us: int) -> None:
+    def __init__(self, margin: float, extend_us: int, max_interval_us: int = 1_500_000) -> None:
         self._margin = margin
         self._extend_us = extend_us
+        self._max_interval_us = max_interval_us
         self._waiting: deque[_Waiting] = deque()
         self._by_ticket: dict[int, _Waiting] = {}
         self._near: _Look | None = None
@@ -158,49 +183,77 @@ class Coverage:
                     self._decide(self._waiting.popleft(), COVERED_WHOLE)
                 continue
             assert far.answer is not None
-            look = self._carry(far.time_us, far.answer)
-            between: list[_Waiting] = []
+            look, interval = self._link(far.time_us, far.answer)
             while (waiting := self._waiting.popleft()) is not far:
-                between.append(waiting)
-            for waiting in between:
-                self._decide(waiting, COVERED_WHOLE if waiting.doubtful else self._between(waiting.time_us, look))
-            self._decide(far, _at(look, self._margin, self._extend_us))
+                whole = waiting.doubtful or interval.whole
+                self._decide(waiting, COVERED_WHOLE if whole else self._between(waiting.time_us, interval))
+            self._decide(far, self._at(look))
             self._near = look
 
-    def _carry(self, time_us: int, answer: Answer) -> _Look:
-        """The look at ``time_us`` together with the objects that it should have seen and did not."""
+    def _link(self, time_us: int, answer: Answer) -> tuple[_Look, _Interval]:
+        """The look at ``time_us`` with what is known from before it, and the interval that it ends."""
         near = self._near
         if near is None:
-            return _Look(time_us, answer)
-        held = [h for h in near.held if time_us - h.seen_us <= self._extend_us]
-        if isinstance(near.answer, Seen):
-            found: set[int] = set()
-            if isinstance(answer, Seen):
-                found = {i for i, _ in match(near.answer.detections, answer.detections)}
-            held += [_Held(d, near.time_us) for i, d in enumerate(near.answer.detections) if i not in found]
-        if isinstance(answer, Seen):
-            again = {i for i, _ in match([h.detection for h in held], answer.detections)}
-            held = [h for i, h in enumerate(held) if i not in again]
-        return _Look(time_us, answer, held)
+            if isinstance(answer, Failed):
+                return _Look(time_us, failed=True), _Interval(whole=True)
+            first = [Sighting(d, time_us) for d in answer.detections]
+            return _Look(time_us, failed=False, seen=first, seen_us=time_us), _Interval(whole=True)
+        known = [*near.seen, *near.held]
+        if isinstance(answer, Failed):
+            held = [s for s in known if self._holds(s, time_us) or s.seen_us == near.seen_us]
+            return _Look(time_us, failed=True, held=held, seen_us=near.seen_us), _Interval(whole=True)
 
-    def _between(self, time_us: int, far: _Look) -> Cover:
-        near = self._near
-        if near is None or not isinstance(near.answer, Seen) or not isinstance(far.answer, Seen):
-            return COVERED_WHOLE
-        regions: list[Region] = []
-        a, b = near.answer.detections, far.answer.detections
-        pairs = match(a, b)
-        share = (time_us - near.time_us) / (far.time_us - near.time_us) if far.time_us > near.time_us else 1.0
-        for i, j in pairs:
-            box = _moved(a[i].box, b[j].box, min(1.0, max(0.0, share)))
-            regions.append(self._region(box, a[i].kind, Decision.CARRIED))
-        left, right = {i for i, _ in pairs}, {j for _, j in pairs}
-        gone = [_Held(d, near.time_us) for i, d in enumerate(a) if i not in left]
-        come = [_Held(d, far.time_us) for j, d in enumerate(b) if j not in right]
-        for held in [*near.held, *gone, *come]:
-            regions.append(self._region(_grown(held, time_us), held.detection.kind, Decision.EXTENDED))
+        found = answer.detections
+        pairs = match([s.detection for s in known], found)
+        same = {j: known[i] for i, j in pairs}
+        again = {i for i, _ in pairs}
+        gone = [s for i, s in enumerate(known) if i not in again]
+        come = [j for j in range(len(found)) if j not in same]
+        might = [
+            (i, j)
+            for j in come
+            for i, s in enumerate(gone)
+            if not s.explained and might_be_one(s.detection, found[j], time_us - s.seen_us)
+        ]
+        for j in come:
+            before = [gone[i] for i, other in might if other == j]
+            if before:
+                same[j] = min(before, key=lambda s: distance(predicted(s, time_us), found[j].box))
+        seen = [
+            Sighting(d, time_us, drift(same[j], d.box, time_us) if j in same else None) for j, d in enumerate(found)
+        ]
+        explained = {i for i, _ in might}
+        gone = [
+            replace(s, explained=True, drift=s.drift or Drift()) if i in explained else s for i, s in enumerate(gone)
+        ]
+        held = [s for s in gone if self._holds(s, time_us)]
+        look = _Look(time_us, failed=False, seen=seen, held=held, seen_us=time_us)
+
+        hulls = [(known[i].detection.box.hull(found[j].box), found[j].kind) for i, j in pairs]
+        moved = [(gone[i].detection.box.hull(found[j].box), found[j].kind) for i, j in might]
+        anywhere = len(moved) > _MOST_WAYS or any(box.area > _MOST_HULL for box, _ in moved)
+        whole = near.failed or time_us - near.time_us > self._max_interval_us or anywhere
+        return look, _Interval(whole, hulls, moved, [*gone, *(seen[j] for j in come)])
+
+    def _holds(self, sighting: Sighting, time_us: int) -> bool:
+        return time_us - sighting.seen_us <= self._extend_us
+
+    def _between(self, time_us: int, interval: _Interval) -> Cover:
+        regions = [self._region(box, kind, Decision.CARRIED) for box, kind in interval.hulls]
+        regions += [self._region(box, kind, Decision.EXTENDED) for box, kind in interval.might]
+        regions += [self._held(s, time_us) for s in interval.held]
         extended = any(r.origin is Decision.EXTENDED for r in regions)
         return Cover(Decision.EXTENDED if extended else Decision.CARRIED, tuple(regions))
+
+    def _at(self, look: _Look) -> Cover:
+        """The cover of a looked-at frame: what was seen there, and what was seen before and may still be there."""
+        if look.failed:
+            return COVERED_WHOLE
+        seen = [self._region(s.detection.box, s.detection.kind, Decision.SEEN) for s in look.seen]
+        return Cover(Decision.SEEN, (*seen, *(self._held(s, look.time_us) for s in look.held)))
+
+    def _held(self, sighting: Sighting, time_us: int) -> Region:
+        return self._region(sighting.reach(time_us), sighting.detection.kind, Decision.EXTENDED)
 
     def _region(self, box: Box, kind: str, origin: Decision) -> Region:
         return Region(box.enlarge(self._margin).clip(), kind, origin)
@@ -208,26 +261,3 @@ class Coverage:
     def _decide(self, waiting: _Waiting, cover: Cover) -> None:
         del self._by_ticket[waiting.ticket]
         self._decided.append((waiting.ticket, cover))
-
-
-def _at(look: _Look, margin: float, extend_us: int) -> Cover:
-    """The cover of a looked-at frame: what was seen there, and what was seen a moment ago and may still be there."""
-    if not isinstance(look.answer, Seen):
-        return COVERED_WHOLE
-    seen = [Region(d.box.enlarge(margin).clip(), d.kind, Decision.SEEN) for d in look.answer.detections]
-    held = [
-        Region(_grown(h, look.time_us).enlarge(margin).clip(), h.detection.kind, Decision.EXTENDED)
-        for h in look.held
-        if look.time_us - h.seen_us <= extend_us
-    ]
-    return Cover(Decision.SEEN, tuple(seen + held))
-
-
-def _moved(a: Box, b: Box, share: float) -> Box:
-    """The box at ``share`` of the way from ``a`` to ``b``, drawn out along the way."""
-    slack = _SLACK * 4 * share * (1 - share)  # none at the ends, where the object was seen
-    return a.between(b, max(0.0, share - slack)).hull(a.between(b, min(1.0, share + slack)))
-
-
-def _grown(held: _Held, time_us: int) -> Box:
-    return held.detection.box.enlarge(2 * _GROWTH_PER_S * abs(time_us - held.seen_us) / 1_000_000)

@@ -1,4 +1,4 @@
-"""Which detection in one look is the same object as which in the next."""
+"""Which detection in one look is the same object as which in the next, and which might be."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from collections.abc import Sequence
 from streamproc.model.detection import Detection
 from streamproc.model.geometry import Box, iou
 
-_MIN_IOU = 0.1
-# Two boxes that no longer touch are still the same object if their centres lie within this share of their mean size
-# and neither is much larger: at five looks a second a passing face moves about its own width.
-_MAX_DISTANCE = 1.2
-_MAX_AREA_RATIO = 2.5
+# Two neighbours that a detector sees in turn overlap less than this, and a thing that moves on overlaps more.
+SAME_IOU = 0.5
+# What left one place and came to another might be one object: if it moved no faster than this (in its own sizes, per
+# second and at most in all) and is not much larger. The face (0.15 m) of somebody who walks past at 1.4 m/s moves 9.
+_FASTEST_PER_S = 12.0
+_FARTHEST = 5.0
+_MAX_SIZE_RATIO = 1.8  # of widths and of heights: about 3 of areas
+_AT_BORDER = 0.005
 
 
 def match(before: Sequence[Detection], after: Sequence[Detection]) -> list[tuple[int, int]]:
-    """Pairs of indices (into ``before``, into ``after``), each index at most once, best pairs first.
+    """Pairs of indices (into ``before``, into ``after``) that are one object for sure, each index at most once.
 
-    Only detections of one kind are paired. What is left over appeared or disappeared in between.
+    Only detections of one kind that overlap well are paired, the best pairs first. What is left over appeared,
+    disappeared or moved far in between.
     """
     scored = [
-        (score, i, j)
+        (overlap, i, j)
         for i, a in enumerate(before)
         for j, b in enumerate(after)
-        if a.kind == b.kind and (score := _likeness(a.box, b.box)) > 0
+        if a.kind == b.kind and (overlap := iou(a.box, b.box)) >= SAME_IOU
     ]
     pairs: list[tuple[int, int]] = []
     used_before: set[int] = set()
@@ -36,14 +40,25 @@ def match(before: Sequence[Detection], after: Sequence[Detection]) -> list[tuple
     return pairs
 
 
-def _likeness(a: Box, b: Box) -> float:
-    """Above 1 for boxes that overlap (1 + IoU), in (0, 1) for near ones, 0 for boxes that cannot be one object."""
-    overlap = iou(a, b)
-    if overlap >= _MIN_IOU:
-        return 1.0 + overlap
-    if a.area <= 0 or b.area <= 0 or max(a.area, b.area) > _MAX_AREA_RATIO * min(a.area, b.area):
-        return 0.0
-    dx = abs((a.left + a.right) - (b.left + b.right)) / (a.width + b.width)
-    dy = abs((a.top + a.bottom) - (b.top + b.bottom)) / (a.height + b.height)
-    distance = max(dx, dy)
-    return 1.0 - distance / _MAX_DISTANCE if distance < _MAX_DISTANCE else 0.0
+def might_be_one(before: Detection, after: Detection, apart_us: int) -> bool:
+    """Whether an object seen first as ``before`` and ``apart_us`` later as ``after`` could have moved that far."""
+    a, b = before.box, after.box
+    if before.kind != after.kind or a.empty or b.empty:
+        return False
+    # A box cut by the border of the picture says nothing about the size of its object.
+    cut_x = any(box.left <= _AT_BORDER or box.right >= 1 - _AT_BORDER for box in (a, b))
+    cut_y = any(box.top <= _AT_BORDER or box.bottom >= 1 - _AT_BORDER for box in (a, b))
+    if not (cut_x or _alike(a.width, b.width)) or not (cut_y or _alike(a.height, b.height)):
+        return False
+    return distance(a, b) <= min(_FARTHEST, _FASTEST_PER_S * apart_us / 1_000_000)
+
+
+def distance(a: Box, b: Box) -> float:
+    """Between the centres, in sizes of the larger box; the larger of across and down."""
+    dx = abs((a.left + a.right) - (b.left + b.right)) / (2 * max(a.width, b.width))
+    dy = abs((a.top + a.bottom) - (b.top + b.bottom)) / (2 * max(a.height, b.height))
+    return max(dx, dy)
+
+
+def _alike(a: float, b: float) -> bool:
+    return max(a, b) <= _MAX_SIZE_RATIO * min(a, b)
