@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -69,7 +70,7 @@ def cover(planes: tuple[Plane, Plane, Plane], rect: PixelRect, effect: Effect) -
         if mask is None:
             place[...] = covered
         else:
-            whole = mask if scale == 2 else mask.repeat(2, axis=0).repeat(2, axis=1)
+            whole = mask if scale == 2 else _doubled(*mask.shape)
             top, left = y0 - rect.y0 // scale, x0 - rect.x0 // scale
             cv2.copyTo(covered, whole[top : top + y1 - y0, left : left + x1 - x0], place)
 
@@ -88,13 +89,32 @@ def _covered(place: Plane, effect: Effect, grey: int, least_px: int) -> Plane:
     longer = max(height, width)
     most = max(1, min(effect.cells, longer // least_px))
     across = max(1, round(most * width / longer)), max(1, round(most * height / longer))
-    cells = cv2.resize(place, across, interpolation=cv2.INTER_AREA)
+    cells = _means(place, across)
     if effect.kind == "pixelate":
         return cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
-    smooth = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
+    # Smoothed at eight samples a cell: a few levels of difference for a sixth of the time.
+    step = max(1, longer // (8 * most))
+    small = max(1, width // step), max(1, height // step)
+    smooth = cv2.resize(cells, small, interpolation=cv2.INTER_LINEAR)
     # A little more smoothing takes the creases of linear interpolation away; it adds no detail.
-    radius = min(longer // most // 2, 127) * 2 + 1
-    return cv2.stackBlur(smooth, (radius, radius)) if radius > 1 else smooth  # type: ignore[return-value]
+    radius = min(max(small) // most // 2, 127) * 2 + 1
+    if radius > 1:
+        smooth = cv2.stackBlur(smooth, (radius, radius))
+    return cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def _means(place: Plane, across: tuple[int, int]) -> Plane:
+    """The mean of each cell, exactly; edges on whole pixels. INTER_AREA takes four to twelve times as long for it."""
+    rows, columns = (np.arange(n + 1) * length // n for n, length in zip(across[::-1], place.shape, strict=True))
+    bands = [cv2.reduce(place[a:b], 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0] for a, b in pairwise(rows)]
+    sums = np.add.reduceat(np.stack(bands), columns[:-1], axis=1, dtype=np.int64)
+    areas = np.outer(np.diff(rows), np.diff(columns))
+    return ((sums + areas // 2) // areas).astype(np.uint8)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=64)
+def _doubled(height: int, width: int) -> Plane:
+    return _rounded(height, width).repeat(2, axis=0).repeat(2, axis=1)
 
 
 @lru_cache(maxsize=256)
