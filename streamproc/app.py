@@ -23,9 +23,9 @@ from streamproc.detect.fanout import FanOut
 from streamproc.detect.local import CenterFace
 from streamproc.detect.rekognition import RekognitionFaces, client_config
 from streamproc.encode.pyav import EncodeOptions
-from streamproc.errors import AccessDenied, ConfigurationError, SegmentTaken, shown_url
-from streamproc.ingest.getmedia import GetMediaSource
-from streamproc.ingest.resume import EARLIEST, NOW, Resume, Selector, StartSelector, parse_start
+from streamproc.errors import AccessDenied, ConfigurationError, SegmentTaken, shown_text, shown_url
+from streamproc.ingest.getmedia import GetMediaSource, SessionNote
+from streamproc.ingest.resume import EARLIEST, NOW, Selector, StartSelector, parse_start
 from streamproc.ingest.walker import Limits
 from streamproc.model.segment import Checkpoint, Gap
 from streamproc.pipeline.live import LivePipeline
@@ -42,6 +42,7 @@ from streamproc.settings import Settings
 # The sampler's looks may stand this much further apart than 1 / calls_per_second.
 _WIDEST_LOOKS = 1.3
 _SEGMENT_STRETCH = 1.25
+_SAME_PLACE_PAUSE_S = 5.0
 _M_ARENA_MAX = -8  # <malloc.h>
 
 
@@ -127,9 +128,12 @@ class LiveRun:
                     return
                 except SegmentTaken as taken:
                     self._note(f"{taken}; going on behind it")
-                    checkpoint = self._publisher.checkpoint
+                    before, checkpoint = checkpoint, self._publisher.checkpoint
                     if self._stopping:
                         return
+                    if checkpoint.position == before.position:
+                        await asyncio.sleep(_SAME_PLACE_PAUSE_S)
+                    self._start = None
         finally:
             self._fanout.close()
 
@@ -178,6 +182,7 @@ class LiveRun:
             _live_options(settings, self._request.until_idle_s),
             self.tally,
             self._note,
+            skips=self._request.start or "" if self._start_counts(checkpoint) else "",
         )
         if self._stopping:
             self._pipeline.stop()
@@ -186,6 +191,8 @@ class LiveRun:
         finally:
             self.tally.sessions += source.sessions
             self.tally.fragments_duplicate += source.duplicates
+        if source.trouble is not None and not source.answered:
+            raise source.trouble
 
     def _fanout_checked(self) -> FanOut:
         assert self._fanout is not None
@@ -200,10 +207,6 @@ class LiveRun:
             if found is not None:
                 self._note(f"stream {stream} was made anew; its old checkpoint does not count")
             return Checkpoint(stream, created)
-        if found.position is not None and self._start is not None and self._start.kind is Selector.NOW:
-            gap = Gap("skipped", found.position.after, "", None, self._clock.now_us(), "--from now")
-            self._progress.record_gap(stream, gap)
-            self.tally.gaps.append(gap)
         return replace(found, created=created or found.created)
 
     def _created(self) -> str:
@@ -219,9 +222,6 @@ class LiveRun:
         limits = settings.limits
         idle_s = settings.ingest.idle_timeout_s
         selector = self._selector(checkpoint)
-        resume = Resume(selector)
-        if checkpoint.position is not None and checkpoint.position.after:
-            resume.last = checkpoint.position.after  # whatever is read again from before it is not passed on
         return GetMediaSource(
             self._video,
             lambda endpoint: _client(
@@ -236,8 +236,7 @@ class LiveRun:
             clock=self._clock,
             random=random.random,
             on_gap=lambda gap: self._on_gap(gap),
-            on_session=lambda session: self._note(session.message),
-            resume=resume,
+            on_session=self._on_session,
             limits=Limits(
                 element_bytes=limits.element_bytes,
                 fragment_bytes=limits.fragment_bytes,
@@ -247,13 +246,23 @@ class LiveRun:
             idle_timeout_s=idle_s,
         )
 
+    def _on_session(self, session: SessionNote) -> None:
+        self.tally.connected = session.kind in ("streaming", "waiting")
+        self._note(session.message)
+
     def _on_gap(self, gap: Gap) -> None:
         if self._pipeline is not None:
             self._pipeline.gap(gap)
 
+    def _start_counts(self, checkpoint: Checkpoint) -> bool:
+        """Whether the run begins where it was told to, and not behind its checkpoint."""
+        if checkpoint.position is None:
+            return False
+        return self._start is not None and self._start.kind is not Selector.EARLIEST
+
     def _selector(self, checkpoint: Checkpoint) -> StartSelector:
         position, start = checkpoint.position, self._start
-        if position is not None and (start is None or start.kind is Selector.EARLIEST):
+        if position is not None and not self._start_counts(checkpoint):
             if position.after:
                 return StartSelector(Selector.AFTER_FRAGMENT, position.after)
             if position.server_us:
@@ -270,7 +279,9 @@ def store_for(output: str, session: boto3.Session) -> ObjectStore:
         return DirectoryStore(Path(output))
     parts = urlsplit(output)
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
-        raise ConfigurationError(f"--output {output}: should be s3://bucket/prefix or a folder")
+        raise ConfigurationError(
+            f"--output {shown_text(output.partition('://')[0])}://...: should be s3://bucket/prefix or a folder"
+        )
     return S3Store(_client(session, "s3", read_timeout=10, attempts=3), parts.netloc, parts.path)
 
 

@@ -7,7 +7,7 @@ and loses the frames of fragments that do not begin with a keyframe.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import isqrt
 from typing import cast
 
@@ -19,12 +19,39 @@ from av.video.frame import VideoFrame
 
 from streamproc.decode.nal import CODECS, starts_closed_gop
 from streamproc.decode.timeline import Timeline
-from streamproc.errors import MediaError
+from streamproc.errors import MediaError, shown_text
 from streamproc.model.frame import Frame, Stamps
-from streamproc.model.media import Block, Fragment, FragmentEnd, FragmentStart, Sound, Track, TrackKind
+from streamproc.model.media import (
+    Block,
+    Fragment,
+    FragmentEnd,
+    FragmentNumber,
+    FragmentStart,
+    Sound,
+    Track,
+    TrackKind,
+)
 from streamproc.ports import Clock
 
 _PLANAR = ("yuv420p", "yuvj420p")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPoint:
+    """Where one must begin to read in order to decode this fragment: it, or an earlier one.
+
+    A fragment that begins with an IDR picture needs none before it; one that begins with another keyframe needs the one
+    that holds the keyframe before, for the pictures that are shown before its own; any other needs the fragment in
+    which its group of pictures begins.
+
+    Attributes:
+        after: Number of the fragment before the one to begin with, "" if it is not known.
+        server_us: Server timestamp of the one to begin with.
+    """
+
+    fragment: Fragment
+    after: FragmentNumber
+    server_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +62,17 @@ class FragmentDecoded:
         complete: The fragment's end was seen, so a position behind it is right.
         lost: Blocks that gave no picture.
         problem: Why nothing of it could be decoded, "" if it could.
+        entry: Where one must begin to read in order to decode what follows it.
     """
 
     fragment: Fragment
     complete: bool
     lost: int = 0
     problem: str = ""
+    entry: EntryPoint | None = field(default=None, compare=False)
 
 
-Decoded = Frame | Sound | FragmentDecoded
+Decoded = Frame | Sound | EntryPoint | FragmentDecoded
 
 
 class Decoder:
@@ -54,9 +83,10 @@ class Decoder:
         max_pixels: Larger pictures are refused by the decoder before it allocates them, whatever the container says
             (by a tenth larger ones may pass where the container is silent).
         keep_audio: Pass audio blocks on as :class:`Sound`.
+        after: Number of the fragment before the first one that will come, "" if it is not known.
     """
 
-    def __init__(self, clock: Clock, max_pixels: int, keep_audio: bool = False) -> None:
+    def __init__(self, clock: Clock, max_pixels: int, keep_audio: bool = False, after: FragmentNumber = "") -> None:
         self._clock = clock
         self._max_pixels = max_pixels
         self._keep_audio = keep_audio
@@ -72,8 +102,11 @@ class Decoder:
         self._inside = False
         self._begun = 0
         self._open_gops = False
+        self._doubt = False  # a picture that later ones refer to is damaged or missing
+        self._previous = after
+        self._head: EntryPoint | None = None  # of the last fragment that began with a keyframe
         self._unfinished: Fragment | None = None
-        self._owed: list[tuple[Fragment, bool, str]] = []
+        self._owed: list[FragmentDecoded] = []
         self.blocks = 0
         self.frames = 0
 
@@ -85,7 +118,10 @@ class Decoder:
                 yield from self._forget(self._unfinished)  # it is sent again from its start
             else:
                 yield from self._finish(self._unfinished, complete=False, drain=True)
+                self._doubt = True
             self._unfinished = None
+        if self._fragment is not None and self._fragment.number != fragment.number:
+            self._previous = self._fragment.number
         self._video = next((t for t in event.tracks if t.kind is TrackKind.VIDEO), None)
         self._audio = next((t for t in event.tracks if t.kind is TrackKind.AUDIO), None) if self._keep_audio else None
         self._fragment, self._first_block, self._problem, self._inside = fragment, True, "", True
@@ -97,7 +133,7 @@ class Decoder:
         if coding != self._coding:
             yield from self.drain()
             self._context, self._coding = None, coding
-            self._begun, self._open_gops = 0, False
+            self._begun, self._open_gops, self._doubt = 0, False, False
         self._timeline.begin(fragment)
 
     def block(self, event: Block, arrived_us: int) -> Iterator[Decoded]:
@@ -114,14 +150,18 @@ class Decoder:
             return
         if self._first_block:
             self._first_block = False
-            self._begun += 1
-            self._open_gops |= not starts_closed_gop(*self._coding, event.data)
+            yield self._entered(fragment, event.keyframe, starts_closed_gop(*self._coding, event.data))
+        if not event.data:  # to FFmpeg an empty packet is the end of everything
+            self._timeline.block(event.offset_us, arrived_us)
+            self._doubt = True
+            return
         packet = av.Packet(len(event.data))
         packet.update(event.data)  # copies with the padding that decoders read into
         packet.pts = packet.dts = self._timeline.block(event.offset_us, arrived_us)
         try:
             pictures = self._open().decode(packet)
         except (av.error.FFmpegError, ValueError) as error:
+            self._doubt = True
             if self.frames == 0:
                 self._problem = f"the decoder refuses it ({type(error).__name__})"
             return
@@ -138,7 +178,7 @@ class Decoder:
             return
         yield from self._finish(event.fragment, complete=True, drain=self._stands_alone)
 
-    def drain(self) -> Iterator[Frame | FragmentDecoded]:
+    def drain(self) -> Iterator[Decoded]:
         """What the decoder still holds. It needs a keyframe afterwards."""
         context = self._context
         if context is not None and context.is_open:
@@ -155,8 +195,19 @@ class Decoder:
         if not self._inside and self._unfinished is None:
             yield from self.drain()
 
+    def _entered(self, fragment: Fragment, keyframe: bool, closed: bool) -> EntryPoint:
+        """The first block of a fragment is here: a keyframe or not, and then an IDR picture or not."""
+        self._begun += 1
+        self._open_gops |= not closed
+        here = EntryPoint(fragment, self._previous, fragment.server_us)
+        before, self._head = self._head, here if closed or keyframe or self._head is None else self._head
+        return here if closed or before is None else replace(before, fragment=fragment)
+
     def _finish(self, fragment: Fragment, complete: bool, drain: bool) -> Iterator[Decoded]:
-        self._owed.append((fragment, complete, self._problem))
+        # As far as one knows the next fragment needs nothing of this one; or else it may need the last keyframe.
+        head = None if self._stands_alone else self._head
+        entry = head or EntryPoint(fragment, fragment.number, fragment.server_us)
+        self._owed.append(FragmentDecoded(fragment, complete, 0, self._problem, entry))
         if not self._timeline.waiting:
             yield from self._settle()
         elif drain:
@@ -165,9 +216,9 @@ class Decoder:
 
     def _settle(self, until: Fragment | None = None) -> Iterator[FragmentDecoded]:
         """Close the fragments that are over and stand before ``until``: no frame of theirs can come any more."""
-        while self._owed and self._owed[0][0] != until:
-            fragment, complete, problem = self._owed.pop(0)
-            yield FragmentDecoded(fragment, complete, self._timeline.lost(fragment), problem)
+        while self._owed and self._owed[0].fragment != until:
+            done = self._owed.pop(0)
+            yield replace(done, lost=self._timeline.lost(done.fragment))
 
     @property
     def _stands_alone(self) -> bool:
@@ -177,7 +228,7 @@ class Decoder:
         """
         return self._begun >= 2 and not self._open_gops
 
-    def _forget(self, fragment: Fragment) -> Iterator[Frame | FragmentDecoded]:
+    def _forget(self, fragment: Fragment) -> Iterator[Decoded]:
         """Drop what the decoder holds of this fragment, but not what it holds of those before."""
         self._timeline.forget(fragment)
         yield from self.drain()
@@ -187,7 +238,7 @@ class Decoder:
             return None
         codec = CODECS.get(track.codec_id)
         if codec is None:
-            raise MediaError(f"codec {track.codec_id or '(none)'} is not supported; set the camera to H.264 or H.265")
+            raise MediaError(f"codec {shown_text(track.codec_id)} is not supported; set the camera to H.264 or H.265")
         if track.width * track.height > self._max_pixels:
             raise MediaError(f"picture of {track.width}x{track.height} is over limits.max_pixels = {self._max_pixels}")
         return codec, track.codec_private
@@ -206,8 +257,9 @@ class Decoder:
             self._context = context
         return self._context
 
-    def _framed(self, pictures: list[VideoFrame]) -> Iterator[Frame | FragmentDecoded]:
+    def _framed(self, pictures: list[VideoFrame]) -> Iterator[Decoded]:
         for picture in pictures:
+            overtaken = picture.pts is not None and self._timeline.overtaken(picture.pts)
             held = self._timeline.frame(picture.pts) if picture.pts is not None else None
             if held is None:
                 continue
@@ -215,7 +267,8 @@ class Decoder:
             yield from self._settle(until=frame_id.fragment)
             self.frames += 1
             # A picture in another format is a new one, without these.
-            damaged, turn = picture.is_corrupt, round(-picture.rotation / 90) * 90 % 360
+            self._doubt = (self._doubt and not picture.key_frame) or overtaken or picture.is_corrupt
+            damaged, turn = self._doubt, round(-picture.rotation / 90) * 90 % 360
             if turn or picture.key_frame:
                 self._turn = turn  # said once, it holds until the next keyframe
             if picture.format.name not in _PLANAR:

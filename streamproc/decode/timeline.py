@@ -67,6 +67,16 @@ class Timeline:
         index = held.opened.offsets.index((held.offset_us, ticket))
         return FrameId(fragment, index, fragment.producer_us + held.offset_us), held.arrived_us
 
+    def overtaken(self, ticket: int) -> bool:
+        """Whether a block that is shown before this one, in the same fragment, has not come out: it will not any more.
+
+        To be asked before :meth:`frame` takes the ticket back.
+        """
+        mine = self._open.get(ticket)
+        if mine is None:
+            return False
+        return any(h.opened is mine.opened and h.offset_us < mine.offset_us for h in self._open.values())
+
     def lost(self, fragment: Fragment) -> int:
         """How many blocks of this fragment never came out; they are forgotten with this call."""
         dead = [ticket for ticket, held in self._open.items() if held.opened.fragment == fragment]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
+import av.error
+
 from streamproc.encode.pyav import EncodeOptions, SegmentEncoder
 from streamproc.encode.segmenter import Cut, Segmenter, Shape
 from streamproc.model.frame import FrameId, RedactedFrame
-from streamproc.model.media import Fragment, Sound, Track
+from streamproc.model.media import Fragment, FragmentNumber, Sound, Track
 from streamproc.model.segment import Checkpoint, FrameRecord, Position, Segment
 from streamproc.ports import Clock
 
@@ -24,9 +26,13 @@ class RollingSegments:
     Args:
         seconds: Wanted length of a segment.
         resume: Where the last process stopped; the output's timeline goes on from there.
+
+    Attributes:
+        refused: Why the last frame could not be encoded, "" if it could.
     """
 
     def __init__(self, seconds: float, options: EncodeOptions, clock: Clock, resume: Checkpoint) -> None:
+        self.refused = ""
         self._segmenter = Segmenter(seconds)
         self._options = options
         self._clock = clock
@@ -36,10 +42,14 @@ class RollingSegments:
         self._encoder: SegmentEncoder | None = None
         self._records: list[FrameRecord] = []
         self._shape: Shape | None = None
+        self._opened: FrameId | None = None
         self._discontinuity = False
-        self._before = resume.position.after if resume.position else ""
+        self._entry_after = resume.position.after if resume.position else ""
+        self._entry_us = resume.position.server_us if resume.position else 0
         self._position = resume.position
         self._audio: Track | None = None
+        # Sound up to here is published; a fragment that is sent again brings it again.
+        self._heard_us = None if resume.last_end_us is None else resume.last_end_us - 1
         self._early: deque[Sound] = deque(maxlen=_EARLY_SOUNDS)
 
     @property
@@ -73,13 +83,23 @@ class RollingSegments:
         done = self._close(frame.id.time_us, goes_on=cut is Cut.SEGMENT) if cut is not Cut.NONE else []
         if cut is Cut.DISCONTINUITY:
             self._discontinuity = True
-        if self._encoder is None:
-            self._encoder = SegmentEncoder(frame, self._origin_for(frame.id), self._options, self._audio)
-            self._shape = shape
+            self._heard_us = None
+        encoder = self._encoder or SegmentEncoder(frame, self._origin_for(frame.id), self._options, self._audio)
         for sound in self._early:
-            self._encoder.add_sound(sound)
+            encoder.add_sound(sound)
         self._early.clear()
-        self._encoder.add(frame)
+        try:
+            encoder.add(frame)
+        except av.error.FFmpegError as error:
+            if self._encoder is not None:
+                raise
+            what = f"{frame.width}x{frame.height} in {shape.format}"
+            self.refused = f"a picture of {what} cannot be encoded ({type(error).__name__})"
+            self.passed(frame.id)
+            return done
+        if self._encoder is None:
+            self._opened = self._place(frame.id)
+        self._encoder, self._shape, self.refused = encoder, shape, ""
         self._segmenter.add(frame.id, shape)
         self._records.append(FrameRecord(frame.id, frame.cover, frame.stamps))
         self.passed(frame.id)
@@ -88,24 +108,40 @@ class RollingSegments:
     def passed(self, frame: FrameId) -> None:
         """This frame was added, or will never be published (withheld)."""
         fragment = frame.fragment
-        self._position = Position(fragment.number, frame.index + 1, fragment.server_us, self._before)
+        self._position = Position(fragment.number, frame.index + 1, self._entry_us, self._entry_after)
+
+    def entry(self, after: FragmentNumber, server_us: int) -> None:
+        """The frames that follow can be decoded from here on; see :class:`Position`."""
+        self._entry_after, self._entry_us = after, server_us
 
     def sound(self, sound: Sound) -> None:
-        """Add sound to the open segment, or to the next one if none is open."""
+        """Add sound to the open segment, or to the next one if none is open. What was added before is dropped."""
+        if self._heard_us is not None and sound.time_us <= self._heard_us:
+            return
+        self._heard_us = sound.time_us
         if self._encoder is not None:
             self._encoder.add_sound(sound)
         elif self._audio is not None:
             self._early.append(sound)
 
-    def fragment_done(self, fragment: Fragment) -> list[Segment]:
-        """All frames of a fragment were added; returns the segment that ends with it, if one does."""
-        self._before = fragment.number
-        self._position = Position(fragment.number, None, fragment.server_us, fragment.number)
+    def fragment_done(self, fragment: Fragment, after: FragmentNumber | None = None) -> list[Segment]:
+        """All frames of a fragment were added; returns the segment that ends with it, if one does.
+
+        Args:
+            after: The fragment to resume after; None for this one.
+        """
+        self._position = Position(fragment.number, None, self._entry_us, fragment.number if after is None else after)
         return self._close() if self._segmenter.ends_with_fragment() else []
 
     def flush(self) -> list[Segment]:
         """Close the open segment wherever it stands."""
         return self._close()
+
+    def _place(self, frame: FrameId) -> FrameId:
+        """The first frame that could stand in a segment that is opened with this one."""
+        position, fragment = self._position, frame.fragment
+        goes_on = position is not None and position.fragment == fragment.number
+        return FrameId(fragment, (goes_on and position and position.frames) or 0, fragment.producer_us)
 
     def _origin_for(self, frame: FrameId) -> int:
         """Time zero such that the output's timeline never goes back."""
@@ -137,6 +173,7 @@ class RollingSegments:
             discontinuity=self._discontinuity,
             encoded_us=self._clock.now_us(),
             origin_us=self._origin_us,
+            opened=self._opened,
         )
         self._encoder, self._records, self._discontinuity = None, [], False
         self._segmenter.closed()

@@ -109,6 +109,8 @@ class GetMediaSource:
         resume: How far the stream has been read.
         duplicates: Fragments dropped because they had been finished before.
         sessions: GetMedia calls made.
+        answered: Whether the service ever opened a session.
+        trouble: The error that ended the last session, None if it ended well.
     """
 
     def __init__(
@@ -150,6 +152,8 @@ class GetMediaSource:
         self._client: Any = None
         self._endpoint = ""
         self._endpoint_at = 0.0
+        self.answered = False
+        self.trouble: UnavailableError | None = None
         self._received = False
         self._dropping = False
         self._state = ""
@@ -173,6 +177,7 @@ class GetMediaSource:
             self._report(self.resume.session_ended(outcome, self._clock.now_us()))
             if error is not None and not self._received and outcome in (Outcome.MISSING, Outcome.DENIED):
                 raise error
+            self.trouble = error
             self._tell(outcome, error)
             yield None
             wait_until = self._clock.monotonic() + self.resume.delay_s(self._random())
@@ -221,6 +226,7 @@ class GetMediaSource:
                     outcome, error = classify(item, self._where())
                     break
         finally:
+            self.answered |= session.answered
             session.close()
             with self._lock:
                 self._session = None

@@ -15,8 +15,9 @@ class Position:
     Attributes:
         fragment: Number of the fragment.
         frames: How many of its frames, in order of presentation, are published; None for all of them.
-        server_us: The fragment's server timestamp, to find it again where ``before`` is not known.
-        before: Number of the last fragment published whole; "" if there is none.
+        before: Number of the fragment to resume after, so that everything behind the position can be decoded: where
+            fragments refer to earlier ones, an earlier one than ``fragment``. "" if it is not known.
+        server_us: Server timestamp of the fragment behind ``before``, to begin there where that is not known.
     """
 
     fragment: FragmentNumber
@@ -26,15 +27,17 @@ class Position:
 
     @property
     def after(self) -> FragmentNumber:
-        """The fragment to resume after: GetMedia sends the next one whole."""
-        return self.fragment if self.frames is None else self.before
+        """The fragment to resume after, "" if it is not known: GetMedia sends the next one whole."""
+        return self.before or (self.fragment if self.frames is None else "")
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """For comparison: of two positions of one stream, the one further on is the larger."""
+        return int(self.fragment or -1), float("inf") if self.frames is None else self.frames
 
     def covers(self, frame: FrameId) -> bool:
         """Whether this frame lies at or before the position, so that publishing it again would repeat it."""
-        mine, its = int(self.fragment or -1), frame.fragment.order
-        if its != mine:
-            return its < mine
-        return self.frames is None or frame.index < self.frames
+        return (frame.fragment.order, frame.index) < self.order
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Segment:
         discontinuity: A gap, or a change of coding, stands before it (RFC 8216, 4.3.2.3).
         encoded_us: Wall clock at which ``data`` was complete.
         origin_us: Producer's wall clock that is time zero of its timeline.
+        opened: Where the position stood when it was opened, None for ``start``: see :attr:`place`.
     """
 
     start: FrameId
@@ -71,6 +75,16 @@ class Segment:
     discontinuity: bool = False
     encoded_us: int = 0
     origin_us: int | None = None
+    opened: FrameId | None = None
+
+    @property
+    def place(self) -> FrameId:
+        """What the segment is known by: the first frame that could stand in it, whether or not it could be decoded.
+
+        A decoder that begins anew may lose frames that one in the middle of the stream does not; the key must be the
+        same for both.
+        """
+        return self.opened or self.start
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,29 +56,45 @@ class Room:
 
 
 class Channel(Generic[Item]):
-    """Items from one thread to one coroutine, in order. Bounded by :class:`Room`, not by itself."""
+    """Items from one thread to one coroutine, in order.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Frames are bounded by :class:`Room`; ``limit`` bounds everything else, and the thread waits when it is reached.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int = 1024) -> None:
         self._loop = loop
+        self._limit = limit
+        self._changed = threading.Condition()
         self._items: deque[Item] = deque()
         self._ready = asyncio.Event()
         self._ended = False
 
     def put(self, item: Item) -> None:
         """From the thread."""
+        if len(self._items) >= self._limit:
+            with self._changed:
+                while len(self._items) >= self._limit and not self._ended:
+                    self._changed.wait()
         self._items.append(item)
         self._wake()
 
     def end(self) -> None:
-        """From the thread: nothing more will come."""
-        self._ended = True
+        """Nothing more will come; a waiting thread is let go."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
         self._wake()
 
     async def items(self) -> AsyncIterator[Item]:
         """All items until the end."""
         while True:
             while self._items:
-                yield self._items.popleft()
+                full = len(self._items) >= self._limit
+                item = self._items.popleft()
+                if full:
+                    with self._changed:
+                        self._changed.notify_all()
+                yield item
             if self._ended and not self._items:
                 return
             self._ready.clear()

@@ -8,17 +8,29 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from streamproc.decode.pyav import FragmentDecoded
+from streamproc.decode.pyav import EntryPoint, FragmentDecoded
 from streamproc.detect.fanout import FanOut
 from streamproc.detect.jpeg import Look, encode_look, upright_to_coded
 from streamproc.detect.sampling import Sampler
+from streamproc.errors import shown_text
 from streamproc.model.detection import Answer, Seen
-from streamproc.model.frame import Frame
-from streamproc.model.media import FragmentEnd, FragmentStart, Sound, Track, TrackKind
+from streamproc.model.frame import Frame, FrameId
+from streamproc.model.media import Fragment, FragmentEnd, FragmentStart, Sound, Track, TrackKind
 from streamproc.model.segment import Gap, Position
 from streamproc.pipeline.channel import Room
 from streamproc.pipeline.tally import Tally
-from streamproc.pipeline.work import AudioTrack, Decided, Flush, FragmentOver, Hole, LiveOptions, Quiet, Read, Work
+from streamproc.pipeline.work import (
+    AudioTrack,
+    Decided,
+    Entry,
+    Flush,
+    FragmentOver,
+    Hole,
+    LiveOptions,
+    Quiet,
+    Read,
+    Work,
+)
 from streamproc.ports import Clock
 from streamproc.redact.redaction import readable_planes
 from streamproc.track.coverage import Coverage
@@ -43,6 +55,7 @@ class Decider:
 
     Args:
         taken: Frames up to here are published and come again because their fragment does.
+        skips: Where the run was told to begin, if not behind ``taken``.
         open_since_us: When the first frame of the encoder's open segment arrived (our wall clock, µs), if one is open.
         put: Where work for the encoder goes.
         on_idle: Called when nothing came for ``options.until_idle_s``.
@@ -57,6 +70,7 @@ class Decider:
         room: Room,
         tally: Tally,
         taken: Position | None,
+        skips: str,
         open_since_us: Callable[[], int | None],
         put: Callable[[Work], None],
         on_idle: Callable[[], None],
@@ -69,6 +83,7 @@ class Decider:
         self._room = room
         self._tally = tally
         self._taken = taken
+        self._skips = skips
         self._open_since_us = open_since_us
         self._put = put
         self._on_idle = on_idle
@@ -83,6 +98,8 @@ class Decider:
         self._last: Frame | None = None
         self._audio: Track | None = None
         self._entered = ""
+        self._missed = 0  # frames lost so far of the fragment at hand
+        self._whole = taken.after if taken is not None else ""  # the last fragment that is over
         self._holed = ""
         self._told: set[str] = set()
         self._active_s = clock.monotonic()
@@ -97,6 +114,8 @@ class Decider:
             self._active_s = self._clock.monotonic()
         if isinstance(item, Frame):
             self._frame(item)
+        elif isinstance(item, EntryPoint):
+            self._mark(Entry(item.after, item.server_us))
         elif isinstance(item, FragmentDecoded):
             self._fragment_decoded(item)
         elif isinstance(item, Sound):
@@ -124,6 +143,8 @@ class Decider:
         self._put(Flush())
 
     def _fragment_start(self, item: FragmentStart) -> None:
+        if self._skips and not self._entered:
+            self._skipped(item.fragment)
         if item.fragment.number != self._entered:
             self._entered = item.fragment.number
             self._tally.fragment(item.fragment)
@@ -131,11 +152,22 @@ class Decider:
             # Before the first frame, so that its segment has the track already.
             sound = next((t for t in item.tracks if t.kind is TrackKind.AUDIO), None)
             if sound is not None and not (sound.codec_id.startswith("A_AAC") and sound.codec_private):
-                self._once(f"sound of codec {sound.codec_id} cannot be kept in MP4 (only AAC can); it is left out")
+                self._once(
+                    f"sound of codec {shown_text(sound.codec_id)} cannot be kept in MP4 (only AAC can); it is left out"
+                )
                 sound = None
             if sound != self._audio:
                 self._audio = sound
                 self._mark(AudioTrack(sound))
+
+    def _skipped(self, fragment: Fragment) -> None:
+        """The run was told to begin elsewhere than behind its checkpoint: what lies between is not seen."""
+        if self._taken is not None and fragment.order > self._taken.order[0]:
+            gap = Gap("skipped", self._whole, "", None, self._clock.now_us(), f"begun at {self._skips} by request")
+            self._lost(gap)
+            self._note(
+                f"gap: {gap.detail}; fragments between {self._taken.fragment} and {fragment.number} are not seen"
+            )
 
     def _frame(self, frame: Frame) -> None:
         if self._taken is not None and self._taken.covers(frame.id):
@@ -143,7 +175,8 @@ class Decider:
             self._room.give_back()
             return
         fragment, time_us = frame.id.fragment, frame.id.time_us
-        self._taken = Position(fragment.number, frame.id.index + 1, fragment.server_us, self._before())
+        self._overtook(frame.id)
+        self._taken = Position(fragment.number, frame.id.index + 1)
         self._tally.arrived(frame.stamps.arrived_us)
         apart = self._last is not None and _apart(self._last, frame)
         if apart:
@@ -164,6 +197,17 @@ class Decider:
         self._coverage.expire(time_us - self._options.lookahead_us)
         self._pump()
 
+    def _overtook(self, frame: FrameId) -> None:
+        """Frames that are shown before this one and did not come will not come: they are lost."""
+        taken = self._taken
+        goes_on = taken is not None and taken.order[0] == frame.fragment.order
+        if not goes_on:
+            self._missed = 0
+        missed = frame.index - ((taken.frames or 0) if taken is not None and goes_on else 0)
+        if missed > 0:
+            self._missed += missed
+            self._lost(Gap("undecodable", self._whole, frame.fragment.number, missed, self._clock.now_us()))
+
     def _frames_needed(self, frame: Frame) -> int:
         step_us = frame.id.time_us - self._last.id.time_us if self._last is not None else 0
         if not 0 < step_us <= _CUT_US:
@@ -175,6 +219,8 @@ class Decider:
 
     def _look(self, ticket: int) -> None:
         frame = self._frames[ticket]
+        # Now, so that covering it never moves the pixels under the thread that makes the JPEG.
+        frame.picture.make_writable()
         self._coverage.look(ticket)
         deadline = self._clock.monotonic() + self._options.deadline_s * self._patience(frame)
         future = self._fanout.submit((self._stream, id(self), ticket), partial(self._picture, frame), deadline)
@@ -221,7 +267,8 @@ class Decider:
     def _fragment_decoded(self, item: FragmentDecoded) -> None:
         self._look_at_tail()
         fragment, taken = item.fragment, self._taken
-        if taken is not None and taken.frames is None and fragment.order <= int(taken.fragment or -1):
+        over = Position(fragment.number, None)
+        if taken is not None and over.order <= taken.order:
             return  # read again, and done before
         if fragment.number == self._holed:
             pass  # the source has said what is wrong with it
@@ -229,10 +276,12 @@ class Decider:
             self._lost(self._gap("unsupported", item, None, item.problem))
             self._once(f"{item.problem}; from fragment {fragment.number} on this is recorded as gaps", item.problem)
         elif item.lost:
-            self._lost(self._gap("undecodable", item, item.lost))
+            missed = self._missed if taken is not None and taken.order[0] == fragment.order else 0
+            if item.lost > missed:
+                self._lost(self._gap("undecodable", item, item.lost - missed))
             self._note(f"fragment {fragment.number}: {item.lost} frames could not be decoded; recorded as a gap")
-        self._taken = Position(fragment.number, None, fragment.server_us, fragment.number)
-        self._mark(FragmentOver(fragment))
+        self._taken, self._whole = over, fragment.number
+        self._mark(FragmentOver(fragment, item.entry.after if item.entry is not None else fragment.number))
 
     def _once(self, text: str, kind: str = "") -> None:
         """Tell people, unless they know."""
@@ -241,18 +290,16 @@ class Decider:
             self._note(text)
 
     def _gap(self, reason: str, item: FragmentDecoded, frames: int | None, detail: str = "") -> Gap:
-        return Gap(reason, self._before(), item.fragment.number, frames, self._clock.now_us(), detail)
-
-    def _before(self) -> str:
-        return self._taken.after if self._taken else ""
+        return Gap(reason, self._whole, item.fragment.number, frames, self._clock.now_us(), detail)
 
     def _sound(self, sound: Sound) -> None:
         known = self._audio is not None and sound.track.number == self._audio.number
-        if known and (self._taken is None or sound.fragment.order >= int(self._taken.fragment or -1)):
+        if known and (self._taken is None or sound.fragment.order >= self._taken.order[0]):
             self._mark(sound)
 
     def _lost(self, gap: Gap) -> None:
-        self._holed = gap.fragment
+        if gap.reason != "undecodable":
+            self._holed = gap.fragment
         self._tally.gaps.append(gap)
         self._mark(Hole(gap))
 

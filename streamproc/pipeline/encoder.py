@@ -8,17 +8,20 @@ from streamproc.encode.rolling import RollingSegments
 from streamproc.model.media import Sound
 from streamproc.model.segment import Gap
 from streamproc.pipeline.channel import Room
-from streamproc.pipeline.work import AudioTrack, Decided, Done, FragmentOver, Hole, Work
+from streamproc.pipeline.work import AudioTrack, Decided, Done, Entry, FragmentOver, Hole, Work
+from streamproc.ports import Clock
 from streamproc.redact.redaction import Redaction
 
 
 class Encoder:
     """Covers and encodes one stream's frames. Used from one thread at a time."""
 
-    def __init__(self, redaction: Redaction, rolling: RollingSegments, room: Room) -> None:
+    def __init__(self, redaction: Redaction, rolling: RollingSegments, room: Room, clock: Clock) -> None:
         self._redaction = redaction
         self._rolling = rolling
         self._room = room
+        self._clock = clock
+        self._refused = ""
         self._gaps: list[Gap] = []
 
     def encode(self, batch: Sequence[Work]) -> list[Done]:
@@ -44,11 +47,13 @@ class Encoder:
             finally:
                 self._room.give_back()
         if isinstance(work, FragmentOver):
-            segments = rolling.fragment_done(work.fragment)
+            segments = rolling.fragment_done(work.fragment, work.after)
             if not segments and rolling.open_since_us is None and rolling.position is not None:
                 return [rolling.position]  # nothing of it can be shown, and still it is done
             return list(segments)
-        if isinstance(work, Sound):
+        if isinstance(work, Entry):
+            rolling.entry(work.after, work.server_us)
+        elif isinstance(work, Sound):
             rolling.sound(work)
         elif isinstance(work, AudioTrack):
             rolling.carry_audio(work.track)
@@ -57,7 +62,8 @@ class Encoder:
             self._gaps.append(work.gap)
         else:
             gaps, self._gaps = self._gaps, []
-            return [*rolling.flush(), *gaps]
+            # The ledger first: the segment's end lies behind what is missing.
+            return [*gaps, *rolling.flush()]
         return []
 
     def _frame(self, work: Decided) -> Sequence[Done]:
@@ -65,4 +71,10 @@ class Encoder:
         if redacted is None:
             self._rolling.passed(work.frame.id)
             return ()
-        return self._rolling.add(redacted)
+        done = self._rolling.add(redacted)
+        if self._rolling.refused and self._refused != work.frame.id.fragment.number:
+            self._refused = work.frame.id.fragment.number
+            now_us = self._clock.now_us()
+            self._gaps.append(Gap("unsupported", "", self._refused, None, now_us, self._rolling.refused))
+            self._rolling.mark_gap()
+        return done

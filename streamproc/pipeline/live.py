@@ -11,13 +11,14 @@ socket is not read, and the service keeps the data.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
 from streamproc.decode.pyav import Decoder
 from streamproc.detect.fanout import FanOut
+from streamproc.detect.threads import DaemonThreads
 from streamproc.encode.rolling import RollingSegments
 from streamproc.errors import StreamprocError, UnavailableError
 from streamproc.model.segment import Gap, Segment
@@ -34,6 +35,9 @@ from streamproc.redact.redaction import Redaction
 # A stop must not wait for a service that does not answer.
 _STOP_READING_S = 2.0
 _BATCH = 8
+_MOST_WORK = 512
+_LOOK_AGAIN_S = 0.02
+_TELL_AFTER_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 
 T = TypeVar("T")
@@ -47,6 +51,7 @@ class LivePipeline:
         fanout: Shared by the streams of a process.
         tally: Counts; goes on from one pipeline to the next of the same run.
         note: Told in one line what people should know; called when something changes, not at each retry.
+        skips: Where the source was told to begin, if not behind the checkpoint.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class LivePipeline:
         options: LiveOptions,
         tally: Tally,
         note: Callable[[str], None],
+        skips: str = "",
     ) -> None:
         self._stream = stream
         self._publisher = publisher
@@ -71,10 +77,12 @@ class LivePipeline:
         self._room = Room(FEWEST_FRAMES)
         self._work: asyncio.Queue[Work | None] = asyncio.Queue()
         self._done: asyncio.Queue[Done | None] = asyncio.Queue(maxsize=2)
-        decoder = Decoder(clock, options.max_pixels, options.keep_audio)
+        position = publisher.checkpoint.position
+        before = position.after if position is not None and not skips else ""
+        decoder = Decoder(clock, options.max_pixels, options.keep_audio, before)
         self._reader = Reader(source, decoder, self._room, clock)
         rolling = RollingSegments(options.segment_s, options.encode, clock, publisher.checkpoint)
-        self._encoder = Encoder(Redaction(options.effect), rolling, self._room)
+        self._encoder = Encoder(Redaction(options.effect), rolling, self._room, clock)
         self._decider = Decider(
             stream,
             fanout,
@@ -82,7 +90,8 @@ class LivePipeline:
             options,
             self._room,
             tally,
-            publisher.checkpoint.position,
+            position,
+            skips,
             lambda: rolling.open_since_us,
             self._work.put_nowait,
             self.stop,
@@ -118,6 +127,8 @@ class LivePipeline:
                 watch = tasks.create_task(self._end_reading(channel))
                 async for item in channel.items():
                     self._decider.take(item)
+                    while self._work.qsize() > _MOST_WORK:  # the store is away: let the channel fill up
+                        await asyncio.sleep(_LOOK_AGAIN_S)
                 await self._decider.finish()
                 self._work.put_nowait(None)
                 watch.cancel()
@@ -134,21 +145,20 @@ class LivePipeline:
         channel.end()
 
     async def _encode(self) -> None:
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, thread_name_prefix=f"encode-{self._stream}") as thread:
+        with _thread(f"encode-{self._stream}") as thread:
             work: Work | None = await self._work.get()
             while work is not None:
                 batch = [work]
                 while len(batch) < _BATCH and not self._work.empty() and (work := self._work.get_nowait()) is not None:
                     batch.append(work)
-                for done in await loop.run_in_executor(thread, self._encoder.encode, batch):
+                for done in await thread.run(partial(self._encoder.encode, batch)):
                     await self._done.put(done)
                 if work is not None:
                     work = await self._work.get()
             await self._done.put(None)
 
     async def _publish(self) -> None:
-        with ThreadPoolExecutor(1, thread_name_prefix=f"publish-{self._stream}") as thread:
+        with _thread(f"publish-{self._stream}") as thread:
             while (done := await self._done.get()) is not None:
                 if isinstance(done, Segment):
                     published = await self._insist(thread, partial(self._publisher.publish, done))
@@ -159,12 +169,17 @@ class LivePipeline:
                     await self._insist(thread, partial(self._publisher.advance, done))
             await self._insist(thread, self._publisher.close)
 
-    async def _insist(self, thread: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    async def _insist(self, thread: DaemonThreads, call: Callable[[], T]) -> T:
         """Until the store takes it; while it does not, the channels fill up and the service keeps the data."""
         pause_s, told = _FIRST_PAUSE_S, ""
         while True:
             try:
-                result = await asyncio.get_running_loop().run_in_executor(thread, call)
+                answer = thread.run(call)
+                done, _ = await asyncio.wait({answer}, timeout=_TELL_AFTER_S)
+                if not done:
+                    told = "the store does not answer"
+                    self._note(f"{told}; waiting for it")
+                result = await answer
             except UnavailableError as error:
                 stopping_s = self._stopping_s
                 if stopping_s is not None and self._clock.monotonic() - stopping_s > self._options.drain_s:
@@ -178,6 +193,16 @@ class LivePipeline:
                 if told:
                     self._note("the store takes segments again")
                 return result
+
+
+@contextmanager
+def _thread(name: str) -> Iterator[DaemonThreads]:
+    """One thread for calls that block. Nobody waits for it at the end: it may hang in a store."""
+    thread = DaemonThreads(1, name)
+    try:
+        yield thread
+    finally:
+        thread.close()
 
 
 def _most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:

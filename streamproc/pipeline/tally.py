@@ -57,6 +57,7 @@ class Tally:
     last_lag_us: int | None = None
     last_durable_us: int | None = None
     behind_now_ms: int | None = None
+    connected: bool = True  # no error keeps us from the stream
     newest: Newest | None = None
     _last_byte_us: int | None = None
     _unfinished: deque[int] = field(default_factory=lambda: deque(maxlen=_ARRIVALS_KEPT))
@@ -119,6 +120,7 @@ class Tally:
             last_durable_us=self.last_durable_us,
             behind_now_ms=self.behind_now_ms,
             fragment_us=self._fragment_us,
+            connected=self.connected,
         )
 
     def status(self, now_us: int, detector: dict[str, dict[str, int]]) -> dict[str, Any]:

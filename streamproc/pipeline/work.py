@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from streamproc.decode.pyav import Decoded
 from streamproc.encode.pyav import EncodeOptions
 from streamproc.model.frame import Cover, Frame
-from streamproc.model.media import Fragment, FragmentEnd, FragmentStart, Sound, Track
+from streamproc.model.media import Fragment, FragmentEnd, FragmentNumber, FragmentStart, Sound, Track
 from streamproc.model.segment import Gap, Position, Segment
 from streamproc.redact.effects import Effect
 
@@ -63,9 +63,22 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class FragmentOver:
-    """All frames of a fragment stand before this."""
+    """All frames of a fragment stand before this.
+
+    Attributes:
+        after: The fragment to resume after from here on.
+    """
 
     fragment: Fragment
+    after: FragmentNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The frames that follow can be decoded from here on; see :class:`~streamproc.model.segment.Position`."""
+
+    after: FragmentNumber
+    server_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ class Flush:
     """Close the open segment."""
 
 
-Work = Decided | FragmentOver | AudioTrack | Sound | Hole | Flush
+Work = Decided | Entry | FragmentOver | AudioTrack | Sound | Hole | Flush
 
 # The encoder sends:
 Done = Segment | Position | Gap

@@ -146,6 +146,7 @@ class ServiceClock:
 class StreamState(Enum):
     """What a stream is doing, told so that a quiet camera does not look like a slow pipeline."""
 
+    DISCONNECTED = "disconnected"  # the stream cannot be had: missing, denied, out of reach
     IDLE = "idle"  # the camera is quiet: no bytes come, and nothing is unfinished
     LIVE = "live"
     CATCHING_UP = "catching up"  # the service has more for us than the fragment it is sending
@@ -162,6 +163,7 @@ class Activity:
         last_durable_us: When a segment last became durable, None if never.
         behind_now_ms: MILLIS_BEHIND_NOW of the last finished fragment, None if not said.
         fragment_us: Duration of a fragment: a consumer who has caught up is about this far behind, never 0.
+        connected: No error keeps us from the stream.
     """
 
     last_byte_us: int | None = None
@@ -169,20 +171,26 @@ class Activity:
     last_durable_us: int | None = None
     behind_now_ms: int | None = None
     fragment_us: int = 2_000_000
+    connected: bool = True
 
 
 def stream_state(now_us: int, seen: Activity, *, quiet_us: int = 5_000_000, stall_us: int = 30_000_000) -> StreamState:
     """The first of these that holds.
 
     1. STALLED: a frame has waited, and nothing become durable, for longer than ``stall_us``.
-    2. IDLE: nothing is unfinished, and no byte came for longer than ``quiet_us``.
-    3. CATCHING_UP: the service says that we are more than two fragments behind.
-    4. LIVE.
+    2. DISCONNECTED: the last thing the service said was an error.
+    3. IDLE: nothing is unfinished, and no byte came for longer than ``quiet_us``.
+    4. CATCHING_UP: the service says that we are more than two fragments behind.
+    5. LIVE.
     """
-    if seen.unfinished_since_us is not None:
-        if now_us - max(seen.unfinished_since_us, seen.last_durable_us or 0) > stall_us:
-            return StreamState.STALLED
-    elif seen.last_byte_us is None or now_us - seen.last_byte_us > quiet_us:
+    oldest_us = now_us if seen.unfinished_since_us is None else seen.unfinished_since_us
+    waiting_since_us = max(oldest_us, seen.last_durable_us or 0)
+    if now_us - waiting_since_us > stall_us:
+        return StreamState.STALLED
+    if not seen.connected:
+        return StreamState.DISCONNECTED
+    quiet = seen.last_byte_us is None or now_us - seen.last_byte_us > quiet_us
+    if seen.unfinished_since_us is None and quiet:
         return StreamState.IDLE
     if seen.behind_now_ms is not None and seen.behind_now_ms * 1000 > 2 * seen.fragment_us:
         return StreamState.CATCHING_UP

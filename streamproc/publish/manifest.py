@@ -66,8 +66,8 @@ def segment_metadata(segment: Segment, sidecar_digest: str, policy_id: str, epoc
     init = segment.data[: segment.init_bytes]
     return {
         "schema": SCHEMA,
-        "start-fragment": segment.start.fragment.number or _NOTHING,
-        "start-frame": str(segment.start.index),
+        "start-fragment": segment.place.fragment.number or _NOTHING,
+        "start-frame": str(segment.place.index),
         "start-us": str(segment.start.time_us),
         "duration-us": str(segment.duration_us),
         "origin-us": _NOTHING if segment.origin_us is None else str(segment.origin_us),
@@ -122,7 +122,7 @@ def origin_from_metadata(metadata: Mapping[str, str]) -> int | None:
 
 
 def begins_with(metadata: Mapping[str, str], start: FrameId) -> bool:
-    """Whether the object begins with this very frame."""
+    """Whether the object was opened at this very place."""
     return (metadata.get("start-fragment"), metadata.get("start-frame")) == (
         start.fragment.number or _NOTHING,
         str(start.index),

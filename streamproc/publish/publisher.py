@@ -138,7 +138,7 @@ class Publisher:
             UnavailableError: Nothing is lost; call again with the same segment.
             ConfigurationError: The key is taken by an object that no streamproc wrote.
         """
-        key = media_key(self._stream, segment.start)
+        key = media_key(self._stream, segment.place)
         if not self._is_last(key):
             self._commit(key, segment)
         last = self._checkpoint.window[-1]
@@ -151,8 +151,11 @@ class Publisher:
         return Published(last, self._durable_us, self._adopted)
 
     def advance(self, position: Position) -> None:
-        """Commit a position behind the last segment: what lies between could not be shown, and stands in the ledger."""
-        if position != self._checkpoint.position:
+        """Commit a position behind the last segment: what lies between could not be shown, and stands in the ledger.
+
+        A position that is not further on changes nothing.
+        """
+        if self._checkpoint.position is None or position.order > self._checkpoint.position.order:
             checkpoint = replace(self._checkpoint, position=position)
             self._progress.commit(checkpoint)
             self._checkpoint = checkpoint
@@ -183,7 +186,7 @@ class Publisher:
     def _commit(self, key: str, segment: Segment) -> None:
         record = sidecar(segment, self._stream, self._policy)
         digest = hashlib.sha256(record).hexdigest()
-        self._store.put_new(sidecar_key(self._stream, segment.start, digest), record, "application/gzip", {})
+        self._store.put_new(sidecar_key(self._stream, segment.place, digest), record, "application/gzip", {})
         ours = segment_metadata(segment, digest, self._policy_id, self._epoch)
         created = self._store.put_new(key, segment.data, "video/mp4", ours)
         metadata = ours if created else self._winner(key, segment)
@@ -205,7 +208,7 @@ class Publisher:
         try:
             published_from_metadata(key, metadata)
             origin_from_metadata(metadata)
-            sound = begins_with(metadata, segment.start) and position_from_metadata(metadata).covers(segment.start)
+            sound = begins_with(metadata, segment.place) and position_from_metadata(metadata).covers(segment.place)
         except ValueError:
             sound = False
         if not sound:

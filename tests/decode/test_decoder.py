@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from media_made import T0, Clip, Piece, clip, luma_of, number_in, pieces
 
 from streamproc.decode.nal import starts_closed_gop
-from streamproc.decode.pyav import Decoded, Decoder, FragmentDecoded
+from streamproc.decode.pyav import Decoded, Decoder, EntryPoint, FragmentDecoded
 from streamproc.model.frame import Frame
 from streamproc.model.media import Block, FragmentEnd, FragmentStart, MediaEvent, Sound, Track, TrackKind
 
@@ -49,7 +49,7 @@ def feed(to: Decoder, events: Iterable[MediaEvent]) -> list[Decoded]:
             out += to.block(event, ARRIVED)
         elif isinstance(event, FragmentEnd):
             out += to.end(event)
-    return out
+    return [d for d in out if not isinstance(d, EntryPoint)]
 
 
 def play(fragments: Iterable[Piece], to: Decoder | None = None) -> list[Decoded]:
@@ -322,7 +322,8 @@ def test_unsupported_codec_gives_a_problem_and_the_next_fragment_goes_on() -> No
     strange = replace(fragments[1], track=replace(fragments[1].track, codec_id="V_VP9"))
     out = play([fragments[0], strange, fragments[2]])
     assert shown(out) == wanted([fragments[0], fragments[2]])
-    assert [e.problem for e in ends(out)] == ["", "codec V_VP9 is not supported; set the camera to H.264 or H.265", ""]
+    refused = "codec 'V_VP9' is not supported; set the camera to H.264 or H.265"
+    assert [e.problem for e in ends(out)] == ["", refused, ""]
     assert [e.fragment.number for e in ends(out)] == ["100", "101", "102"]
 
 
