@@ -38,7 +38,7 @@ _PLANAR = ("yuv420p", "yuvj420p")
 
 @dataclass(frozen=True, slots=True)
 class EntryPoint:
-    """Where one must begin to read in order to decode this fragment: it, or an earlier one.
+    """Where one must begin to read in order to decode this fragment: it, or an earlier one. Comes before its frames.
 
     A fragment that begins with an IDR picture needs none before it; one that begins with another keyframe needs the one
     that holds the keyframe before, for the pictures that are shown before its own; any other needs the fragment in
@@ -105,6 +105,7 @@ class Decoder:
         self._doubt = False  # a picture that later ones refer to is damaged or missing
         self._previous = after
         self._head: EntryPoint | None = None  # of the last fragment that began with a keyframe
+        self._entries: dict[FragmentNumber, EntryPoint] = {}  # of fragments none of whose frames has come out
         self._unfinished: Fragment | None = None
         self._owed: list[FragmentDecoded] = []
         self.blocks = 0
@@ -150,7 +151,9 @@ class Decoder:
             return
         if self._first_block:
             self._first_block = False
-            yield self._entered(fragment, event.keyframe, starts_closed_gop(*self._coding, event.data))
+            self._entries[fragment.number] = self._entered(
+                fragment, event.keyframe, starts_closed_gop(*self._coding, event.data)
+            )
         if not event.data:  # to FFmpeg an empty packet is the end of everything
             self._timeline.block(event.offset_us, arrived_us)
             self._doubt = True
@@ -218,6 +221,7 @@ class Decoder:
         """Close the fragments that are over and stand before ``until``: no frame of theirs can come any more."""
         while self._owed and self._owed[0].fragment != until:
             done = self._owed.pop(0)
+            self._entries.pop(done.fragment.number, None)
             yield replace(done, lost=self._timeline.lost(done.fragment))
 
     @property
@@ -265,6 +269,9 @@ class Decoder:
                 continue
             frame_id, arrived_us = held
             yield from self._settle(until=frame_id.fragment)
+            entry = self._entries.pop(frame_id.fragment.number, None)
+            if entry is not None:
+                yield entry
             self.frames += 1
             # A picture in another format is a new one, without these.
             self._doubt = (self._doubt and not picture.key_frame) or overtaken or picture.is_corrupt

@@ -15,20 +15,16 @@ class Position:
     Attributes:
         fragment: Number of the fragment.
         frames: How many of its frames, in order of presentation, are published; None for all of them.
-        before: Number of the fragment to resume after, so that everything behind the position can be decoded: where
-            fragments refer to earlier ones, an earlier one than ``fragment``. "" if it is not known.
-        server_us: Server timestamp of the fragment behind ``before``, to begin there where that is not known.
+        server_us: Server timestamp of the fragment behind ``after``, to begin there where that is not known.
+        after: Number of the fragment to resume after, so that everything behind the position can be decoded (GetMedia
+            sends the next one whole): where fragments refer to earlier ones, an earlier one than ``fragment``. "" if
+            it is not known.
     """
 
     fragment: FragmentNumber
     frames: int | None
     server_us: int = 0
-    before: FragmentNumber = ""
-
-    @property
-    def after(self) -> FragmentNumber:
-        """The fragment to resume after, "" if it is not known: GetMedia sends the next one whole."""
-        return self.before or (self.fragment if self.frames is None else "")
+    after: FragmentNumber = ""
 
     @property
     def order(self) -> tuple[int, float]:

@@ -99,7 +99,7 @@ class Decider:
         self._audio: Track | None = None
         self._entered = ""
         self._missed = 0  # frames lost so far of the fragment at hand
-        self._whole = taken.after if taken is not None else ""  # the last fragment that is over
+        self._whole = taken.fragment if taken is not None and taken.frames is None else ""  # the last that is over
         self._holed = ""
         self._told: set[str] = set()
         self._active_s = clock.monotonic()

@@ -79,7 +79,7 @@ def _position(found: object) -> Position:
         fragment=_take(fields, "fragment", str),
         frames=_maybe(fields, "frames", int),
         server_us=_take(fields, "server_us", int),
-        before=_take(fields, "before", str),
+        after=_take(fields, "after", str),
     )
 
 

@@ -74,7 +74,7 @@ def segment_metadata(segment: Segment, sidecar_digest: str, policy_id: str, epoc
         "end-fragment": end.fragment or _NOTHING,
         "end-frames": "all" if end.frames is None else str(end.frames),
         "end-server-us": str(end.server_us),
-        "end-before": end.before or _NOTHING,
+        "resume-after": end.after or _NOTHING,
         "frames": str(len(segment.frames)),
         "bytes": str(len(segment.data)),
         "init-bytes": str(segment.init_bytes),
@@ -94,7 +94,7 @@ def position_from_metadata(metadata: Mapping[str, str]) -> Position:
         fragment=_text(metadata, "end-fragment"),
         frames=None if frames == "all" else int(frames),
         server_us=_number(metadata, "end-server-us"),
-        before=_text(metadata, "end-before"),
+        after=_text(metadata, "resume-after"),
     )
 
 

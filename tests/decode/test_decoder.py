@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction as Ratio
 from typing import Any
@@ -43,19 +43,27 @@ def decoder(max_pixels: int = 1 << 20, keep_audio: bool = False) -> Decoder:
 def feed(to: Decoder, events: Iterable[MediaEvent]) -> list[Decoded]:
     out: list[Decoded] = []
     for event in events:
-        if isinstance(event, FragmentStart):
-            out += to.start(event)
-        elif isinstance(event, Block):
-            out += to.block(event, ARRIVED)
-        elif isinstance(event, FragmentEnd):
-            out += to.end(event)
+        out += taken(to, event)
+    return without_entries(out)
+
+
+def taken(to: Decoder, event: MediaEvent) -> Iterator[Decoded]:
+    if isinstance(event, FragmentStart):
+        return to.start(event)
+    if isinstance(event, Block):
+        return to.block(event, ARRIVED)
+    assert isinstance(event, FragmentEnd)
+    return to.end(event)
+
+
+def without_entries(out: Iterable[Decoded]) -> list[Decoded]:
     return [d for d in out if not isinstance(d, EntryPoint)]
 
 
 def play(fragments: Iterable[Piece], to: Decoder | None = None) -> list[Decoded]:
     to = to or decoder()
     out = feed(to, (event for piece in fragments for event in piece.events()))
-    return out + list(to.drain_finished())
+    return out + without_entries(to.drain_finished())
 
 
 def shown(decoded: Iterable[Decoded]) -> list[Shown]:
@@ -85,6 +93,21 @@ def clean_cuts(coded: Clip) -> list[int]:
     """Places where all pictures before are shown before all pictures behind."""
     numbers = [p.number for p in coded.pictures]
     return [i for i in range(1, len(numbers)) if max(numbers[:i]) < min(numbers[i:])]
+
+
+def test_entry_point_stands_before_the_first_frame_of_its_fragment() -> None:
+    for made in ({"bframes": 2}, {"codec": "hevc", "bframes": 2, "open_gop": True}):
+        coded = clip(**made)  # type: ignore[arg-type]
+        fragments = pieces(coded, cuts=clean_cuts(coded)[1::3])
+        to = decoder()
+        out = [d for p in fragments for e in p.events() for d in taken(to, e)] + list(to.drain_finished())
+        order = [
+            d.fragment.number if isinstance(d, EntryPoint) else f"{d.id.fragment.number}[{d.id.index}]"
+            for d in out
+            if isinstance(d, EntryPoint | Frame)
+        ]
+        expected = [n for p in fragments for n in [p.fragment.number, *(f"{f}[{i}]" for f, i, _, _ in p.shown)]]
+        assert order == expected
 
 
 def closed(piece: Piece) -> bool:

@@ -32,7 +32,7 @@ POSITION = st.builds(
     fragment=st.one_of(st.just(""), DIGITS),
     frames=st.one_of(st.none(), st.integers(0, 10**6)),
     server_us=st.integers(0, 2**53),
-    before=st.one_of(st.just(""), DIGITS),
+    after=st.one_of(st.just(""), DIGITS),
 )
 
 

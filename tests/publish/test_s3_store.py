@@ -56,9 +56,9 @@ def test_first_writer_wins_and_its_metadata_stay(moto_endpoint: str, bucket: str
     store = S3Store(client, bucket, prefix)
     store.check()
     assert store.metadata(KEY) is None
-    assert store.put_new(KEY, b"first", "video/mp4", {"end-fragment": "7", "end-before": "-"})
+    assert store.put_new(KEY, b"first", "video/mp4", {"end-fragment": "7", "resume-after": "-"})
     assert not store.put_new(KEY, b"second", "video/mp4", {"end-fragment": "8"})
-    assert store.metadata(KEY) == {"end-fragment": "7", "end-before": "-"}
+    assert store.metadata(KEY) == {"end-fragment": "7", "resume-after": "-"}
     found = client.get_object(Bucket=bucket, Key=f"{prefix.strip('/')}/{KEY}".lstrip("/"))
     assert (found["Body"].read(), found["ContentType"]) == (b"first", "video/mp4")
     assert store.describe() == f"s3://{bucket}" + ("/a/b" if prefix else "")

@@ -121,6 +121,10 @@ class Doc:
         blocks = b"".join(
             block(data, i * self.step, flags=0x80 if i == 0 else 0) for i, data in enumerate(self.payloads)
         )
+        return self.framed(blocks)
+
+    def framed(self, blocks: bytes) -> bytes:
+        """The document with these blocks."""
         out = header() + b"\x18\x53\x80\x67" + self.segment
         out += el(ebml.INFO, el(ebml.TIMESTAMP_SCALE, self.scale)) + el(ebml.TRACKS, self.tracks) + self.before
         out += tags(leading(self.number, self.producer, self.server))
