@@ -126,6 +126,8 @@ class Decoder:
         self._video = next((t for t in event.tracks if t.kind is TrackKind.VIDEO), None)
         self._audio = next((t for t in event.tracks if t.kind is TrackKind.AUDIO), None) if self._keep_audio else None
         self._fragment, self._first_block, self._problem, self._inside = fragment, True, "", True
+        if self._video is None and event.tracks:
+            self._problem = "there is no video track; let the camera send one, in H.264 or H.265"
         try:
             coding = self._checked(self._video)
         except MediaError as error:

@@ -83,7 +83,7 @@ class Segmenter:
         """The frame was added, after the cut that :meth:`before` asked for."""
         if self._last_us is not None:
             step = frame.time_us - self._last_us
-            if not self._breaks(frame.time_us):
+            if step and not self._breaks(frame.time_us):
                 self.frame_us = step
             self._step_us = max(0, step)
         if self._fragment != frame.fragment.number:
@@ -118,5 +118,6 @@ class Segmenter:
         if self._last_us is None:
             return False
         step = time_us - self._last_us
-        # The step before counts even if it was a hole itself: where steps are alike, the camera is just slow.
-        return self._broken or step <= 0 or step > max(_GAP_US, max(self.frame_us, self._step_us) * _GAP_FRAMES)
+        # The step before counts even if it was a hole itself: where steps are alike, the camera is just slow. Some
+        # cameras give several frames one time; that is no break.
+        return self._broken or step < 0 or step > max(_GAP_US, max(self.frame_us, self._step_us) * _GAP_FRAMES)

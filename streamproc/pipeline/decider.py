@@ -41,7 +41,7 @@ _CUT_US = 1_000_000
 # five looks a second that is 20, of 1.4 MB each at 720p.
 _WIDEST_LOOKS = 1.3
 _ANSWER_S = 0.4
-FEWEST_FRAMES, _MOST_FRAMES = 16, 240
+FEWEST_FRAMES, _MOST_FRAMES, _MOST_BYTES = 16, 240, 512_000_000
 # Media that the service has held for longer than this is a backlog, where answers may take so many times longer.
 _BACKLOG_US = 15_000_000
 _BACKLOG_PATIENCE = 10
@@ -213,7 +213,8 @@ class Decider:
         if not 0 < step_us <= _CUT_US:
             return self._room.limit
         span_s = _WIDEST_LOOKS / self._options.calls_per_second + _ANSWER_S
-        return min(_MOST_FRAMES, max(FEWEST_FRAMES, round(span_s * 1_000_000 / step_us)))
+        most = min(_MOST_FRAMES, _MOST_BYTES // (frame.width * frame.height * 3 // 2))
+        return max(FEWEST_FRAMES, min(most, round(span_s * 1_000_000 / step_us)))
 
     # ---- looks
 
@@ -346,4 +347,4 @@ def _apart(last: Frame, frame: Frame) -> bool:
     """Whether nothing can be carried from one frame to the next."""
     step_us = frame.id.time_us - last.id.time_us
     size = (frame.width, frame.height, frame.rotation) != (last.width, last.height, last.rotation)
-    return size or not 0 < step_us <= _CUT_US
+    return size or not 0 <= step_us <= _CUT_US

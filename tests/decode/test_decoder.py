@@ -359,6 +359,13 @@ def test_fragment_without_video_or_blocks_is_closed_without_a_problem() -> None:
     assert feed(to, [FragmentEnd(piece.fragment, True)])[0].complete  # type: ignore[union-attr]
 
 
+def test_stream_without_video_is_told() -> None:
+    piece = pieces(clip())[0]
+    sound = Track(2, TrackKind.AUDIO, "A_AAC", b"\x11\x90")
+    out = feed(decoder(), [FragmentStart(piece.fragment, (sound,)), FragmentEnd(piece.fragment, True)])
+    assert [e.problem for e in ends(out)] == ["there is no video track; let the camera send one, in H.264 or H.265"]
+
+
 FORMATS = ["yuv422p", "yuvj422p", "yuv444p", "yuv420p10le"]
 
 

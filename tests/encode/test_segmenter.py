@@ -133,7 +133,7 @@ def test_timeline_breaks_exactly_where_time_goes_back_or_leaves_a_hole(
 ) -> None:
     pieces = cut_up(fragments, target_s)
     flat = [t for f in fragments for t in f]
-    jumps = [b for a, b in itertools.pairwise(flat) if b <= a or b - a > 500_000]
+    jumps = [b for a, b in itertools.pairwise(flat) if b < a or b - a > 500_000]
     assert [p.times_us[0] for p in pieces if p.begun is Cut.DISCONTINUITY] == jumps
 
 
@@ -193,3 +193,8 @@ def test_hole_behind_a_slow_part_is_still_one() -> None:
     pieces = cut_up([times], 60.0)
     assert pieces[-1].begun is Cut.DISCONTINUITY
     assert len(pieces[-1].times_us) == 1
+
+
+def test_frames_of_one_time_stay_together() -> None:
+    times = [T0 + i // 3 * 40_000 for i in range(30)]
+    assert [(p.begun, len(p.times_us), p.end_us) for p in cut_up([times], 2.0)] == [(Cut.NONE, 30, times[-1] + 40_000)]

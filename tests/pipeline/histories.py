@@ -86,11 +86,13 @@ class Outcome:
 
     Attributes:
         published: How often each frame stands in an audit record of a published object.
+        selectors: The StartSelector of each GetMedia call.
     """
 
     published: Counter[Place]
     gaps: list[Gap]
     notes: list[str]
+    selectors: list[Mapping[str, Any]]
 
     def faults(self, pieces: Sequence[Piece], history: History) -> list[str]:
         """Frames that are neither published once nor in a gap."""
@@ -155,6 +157,7 @@ class Service:
     def __init__(self, pieces: Sequence[Piece], history: History) -> None:
         self._fragments: list[tuple[int, int, bytes, bool]] = []
         self._left = list(history.sessions)
+        self.selectors: list[Mapping[str, Any]] = []
         for piece in pieces:
             damage = history.damage.get(piece.fragment.number)
             data, broken = document(piece, damage), damage is not None and damage.kind == "breaks"
@@ -169,6 +172,7 @@ class Service:
         return {"DataEndpoint": "http://video.test"}
 
     def get_media(self, *, StartSelector: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+        self.selectors.append(StartSelector)
         kind = StartSelector["StartSelectorType"]
         behind = int(StartSelector["AfterFragmentNumber"]) if kind == "FRAGMENT_NUMBER" else -1
         since_us = round(StartSelector["StartTimestamp"].timestamp() * 1e6) if kind == "SERVER_TIMESTAMP" else 0
@@ -223,23 +227,33 @@ class _Effects:
 
 
 def lived(
-    pieces: Sequence[Piece], history: History, folder: Path, patch: pytest.MonkeyPatch, segment_s: float = 1.0
+    pieces: Sequence[Piece],
+    history: History,
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    segment_s: float = 1.0,
+    start: str | None = "checkpoint",
 ) -> Outcome:
-    """Live through the history, then run on until everything has been read."""
+    """Live through the history, then run on until everything has been read.
+
+    Args:
+        folder: Where output and state are; there may be some from before.
+        start: As on the command line.
+    """
     effects, service = _Effects(), Service(pieces, history)
     _make_outside(patch, effects, service)
     settings = _settings(folder, segment_s)
     notes: list[str] = []
     for how, at, behind in (*history.runs, ("", -1, False)):
         effects.how, effects.left, effects.behind, effects.dead = how, at, behind, False
-        asyncio.run(_one_run(folder, settings, effects, notes))
+        asyncio.run(_one_run(folder, settings, start, effects, notes))
     with FileCheckpointStore(folder / "state") as progress:
         gaps = progress.gaps("cam")
-    return Outcome(published(folder / "out"), gaps, notes)
+    return Outcome(published(folder / "out"), gaps, notes, service.selectors)
 
 
-async def _one_run(folder: Path, settings: Settings, effects: _Effects, notes: list[str]) -> None:
-    request = app.RunRequest("cam", str(folder / "out"), settings, "checkpoint", until_idle_s=0.05)
+async def _one_run(folder: Path, settings: Settings, start: str | None, effects: _Effects, notes: list[str]) -> None:
+    request = app.RunRequest("cam", str(folder / "out"), settings, start, until_idle_s=0.05)
     run = app.LiveRun(request, notes.append)
     loop = asyncio.get_running_loop()
     effects.stop = lambda: loop.call_soon_threadsafe(run.stop)
