@@ -51,7 +51,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "streamproc/standin/",
         "streamproc/commands/version.py",
     ),
-    "cv2": ("streamproc/redact/", "streamproc/detect/", "streamproc/standin/", "streamproc/track/flow.py"),
+    "cv2": ("streamproc/redact/", "streamproc/detect/", "streamproc/standin/", "streamproc/track/scene.py"),
     **dict.fromkeys(
         ("time", "random", "secrets", "uuid"),
         (

@@ -34,6 +34,7 @@ from streamproc.pipeline.work import (
 from streamproc.ports import Clock
 from streamproc.redact.redaction import readable_planes
 from streamproc.track.coverage import Coverage
+from streamproc.track.scene import Luma, is_cut, thumbnail
 
 # Nothing is carried over a longer step of the producer's clock.
 _CUT_US = 1_000_000
@@ -96,6 +97,7 @@ class Decider:
         self._ticket = 0  # of the newest frame
         self._given = 0  # of the newest frame that went to the encoder
         self._last: Frame | None = None
+        self._thumbnail: Luma | None = None  # of the last frame
         self._audio: Track | None = None
         self._entered = ""
         self._missed = 0  # frames lost so far of the fragment at hand
@@ -182,13 +184,17 @@ class Decider:
         if apart:
             self._look_at_tail()
             self._coverage.cut()
+        cut = self._scene_changes(frame) and not apart
+        if cut:
+            self._look_at_tail()
+            self._coverage.scene()
         self._room.widen(self._frames_needed(frame))
         self._last, self._flushed = frame, False
         self._ticket += 1
         self._frames[self._ticket] = frame
         self._coverage.frame(self._ticket, time_us, frame.damaged)
         # Behind a cut nothing is known, so the first frame there is looked at if there is credit for it.
-        if self._sampler.wants(time_us) or (apart and self._sampler.closing(time_us)):
+        if self._sampler.wants(time_us) or ((apart or cut) and self._sampler.closing(time_us)):
             self._look(self._ticket)
         elif not self._looks and self._coverage.waiting >= self._room.limit:
             # No frame can come in before one goes out, and no look is under way that would let one go.
@@ -196,6 +202,11 @@ class Decider:
             self._look(self._ticket)
         self._coverage.expire(time_us - self._options.lookahead_us)
         self._pump()
+
+    def _scene_changes(self, frame: Frame) -> bool:
+        """Whether this frame shows something else than the one before it."""
+        before, self._thumbnail = self._thumbnail, thumbnail(readable_planes(frame.picture)[0])
+        return before is not None and is_cut(before, self._thumbnail)
 
     def _overtook(self, frame: FrameId) -> None:
         """Frames that are shown before this one and did not come will not come: they are lost."""

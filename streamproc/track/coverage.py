@@ -39,6 +39,7 @@ class _Waiting:
     time_us: int
     doubtful: bool
     starts: bool = False  # nothing is carried from before it
+    scene: bool = False  # it shows another scene than the frame before it
     looked_at: bool = False
     answer: Answer | None = None
 
@@ -69,12 +70,14 @@ class _Interval:
         hulls: Boxes covered in all of them: of objects that moved within, with their kinds.
         might: The same of objects that might have moved within.
         held: Objects seen on one side.
+        after: The same for the frames after a cut that lies between the looks.
     """
 
     whole: bool
     hulls: list[tuple[Box, str]] = field(default_factory=list)
     might: list[tuple[Box, str]] = field(default_factory=list)
     held: list[Sighting] = field(default_factory=list)
+    after: _Interval | None = None
 
 
 class Coverage:
@@ -94,6 +97,7 @@ class Coverage:
         self._by_ticket: dict[int, _Waiting] = {}
         self._near: _Look | None = None
         self._cut = True
+        self._scene = False
         self._decided: list[tuple[int, Cover]] = []
 
     @property
@@ -120,8 +124,8 @@ class Coverage:
             time_us: Producer's wall clock.
             doubtful: The picture is damaged: it will be covered whole whatever a detector says.
         """
-        waiting = _Waiting(ticket, time_us, doubtful, starts=self._cut)
-        self._cut = False
+        waiting = _Waiting(ticket, time_us, doubtful, starts=self._cut, scene=self._scene)
+        self._cut = self._scene = False
         self._waiting.append(waiting)
         self._by_ticket[ticket] = waiting
 
@@ -143,6 +147,13 @@ class Coverage:
         Looks under way still count; look at the newest frame first (:meth:`unlooked_tail`).
         """
         self._cut = True
+
+    def scene(self) -> None:
+        """The scene changes behind the newest frame: what was seen on one side of the cut is not on the other.
+
+        Other than after :meth:`cut`, frames on either side are decided by the look on their own side alone.
+        """
+        self._scene = True
 
     def expire(self, before_us: int) -> None:
         """Frames older than this that no look under way will decide are covered whole: their time is up."""
@@ -183,15 +194,33 @@ class Coverage:
                     self._decide(self._waiting.popleft(), COVERED_WHOLE)
                 continue
             assert far.answer is not None
-            look, interval = self._link(far.time_us, far.answer)
+            scenes = self._scenes_until(far)
+            look, interval = self._link(far.time_us, far.answer, scenes > 0)
+            passed = 0
             while (waiting := self._waiting.popleft()) is not far:
-                whole = waiting.doubtful or interval.whole
-                self._decide(waiting, COVERED_WHOLE if whole else self._between(waiting.time_us, interval))
+                passed += waiting.scene
+                side = interval.after if interval.after is not None and passed else interval
+                # Of a scene that begins and ends between two looks nobody knows anything.
+                whole = waiting.doubtful or side.whole or 0 < passed < scenes
+                self._decide(waiting, COVERED_WHOLE if whole else self._between(waiting.time_us, side))
             self._decide(far, self._at(look))
             self._near = look
 
-    def _link(self, time_us: int, answer: Answer) -> tuple[_Look, _Interval]:
-        """The look at ``time_us`` with what is known from before it, and the interval that it ends."""
+    def _scenes_until(self, far: _Waiting) -> int:
+        """How many cuts lie between the near look and this one."""
+        count = 0
+        for waiting in self._waiting:
+            count += waiting.scene
+            if waiting is far:
+                break
+        return count
+
+    def _link(self, time_us: int, answer: Answer, cut: bool) -> tuple[_Look, _Interval]:
+        """The look at ``time_us`` with what is known from before it, and the interval that it ends.
+
+        Args:
+            cut: The scene changes between the near look and this one.
+        """
         near = self._near
         if near is None:
             if isinstance(answer, Failed):
@@ -199,6 +228,8 @@ class Coverage:
             first = [Sighting(d, time_us) for d in answer.detections]
             return _Look(time_us, failed=False, seen=first, seen_us=time_us), _Interval(whole=True)
         known = [*near.seen, *near.held]
+        if cut:
+            return self._link_across_a_cut(near, time_us, answer)
         if isinstance(answer, Failed):
             held = [s for s in known if self._holds(s, time_us) or s.seen_us == near.seen_us]
             return _Look(time_us, failed=True, held=held, seen_us=near.seen_us), _Interval(whole=True)
@@ -234,6 +265,16 @@ class Coverage:
         anywhere = len(moved) > _MOST_WAYS or any(box.area > _MOST_HULL for box, _ in moved)
         whole = near.failed or time_us - near.time_us > self._max_interval_us or anywhere
         return look, _Interval(whole, hulls, moved, [*gone, *(seen[j] for j in come)])
+
+    def _link_across_a_cut(self, near: _Look, time_us: int, answer: Answer) -> tuple[_Look, _Interval]:
+        whole = near.failed or time_us - near.time_us > self._max_interval_us
+        # The cut is why objects came and went, not a border of the picture.
+        before = [replace(s, explained=True) for s in (*near.seen, *near.held)]
+        if isinstance(answer, Failed):
+            return _Look(time_us, failed=True), _Interval(whole=True)
+        seen = [Sighting(d, time_us) for d in answer.detections]
+        after = _Interval(whole, held=[replace(s, explained=True) for s in seen])
+        return _Look(time_us, failed=False, seen=seen, seen_us=time_us), _Interval(whole, held=before, after=after)
 
     def _holds(self, sighting: Sighting, time_us: int) -> bool:
         return time_us - sighting.seen_us <= self._extend_us

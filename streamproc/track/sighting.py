@@ -36,7 +36,7 @@ class Sighting:
 
     Attributes:
         drift: How it moved up to then; None if it was seen only once.
-        explained: Something was seen later that may well be it.
+        explained: It is known why it came or went, and that was not across a border of the picture.
     """
 
     detection: Detection
@@ -51,7 +51,8 @@ class Sighting:
         grow = _GROWTH_PER_S * s
         if self.drift is None:
             grow = max(grow, min(_UNKNOWN_GROWTH_PER_S * s, _UNKNOWN_GROWTH))
-            box = _towards_border(here, _BORDER_PER_S * s)
+            if not self.explained:
+                box = _towards_border(here, _BORDER_PER_S * s)
         elif time_us > self.seen_us:
             box = box.hull(_moved(here, self.drift, s))
         dx, dy = here.width * grow, here.height * grow

@@ -267,13 +267,16 @@ async def _one_run(folder: Path, settings: Settings, start: str | None, effects:
 
 
 def published(root: Path) -> Counter[Place]:
-    """Read from the media objects' own metadata and the audit records that they name."""
-    found: Counter[Place] = Counter()
+    return Counter((line["fragment"], line["frame"]) for line in recorded(root))
+
+
+def recorded(root: Path) -> list[dict[str, Any]]:
+    """All lines of the audit records that the media objects' own metadata name, in order."""
+    found: list[dict[str, Any]] = []
     for path in sorted(root.glob("video/**/*.mp4")):
         metadata = json.loads((path.parent / ".meta" / f"{path.name}.json").read_text())
         (record,) = root.glob(f"boxes/**/{path.stem}-{metadata['sidecar-sha256'][:16]}.jsonl.gz")
-        lines = [json.loads(line) for line in gzip.decompress(record.read_bytes()).splitlines()]
-        found.update((line["fragment"], line["frame"]) for line in lines)
+        found += [json.loads(line) for line in gzip.decompress(record.read_bytes()).splitlines()]
     return found
 
 

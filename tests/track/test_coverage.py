@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
@@ -30,12 +30,14 @@ class Shot:
     Attributes:
         answer: What its look says; None if nobody looks at it; "never" if no answer comes.
         cut: Nothing is carried from the frame before.
+        scene: It shows another scene than the frame before.
     """
 
     time_us: int
     answer: Answer | Literal["never"] | None = None
     doubtful: bool = False
     cut: bool = False
+    scene: bool = False
 
     @property
     def seen(self) -> tuple[Detection, ...] | None:
@@ -68,7 +70,8 @@ def streams(draw: st.DrawFn) -> list[Shot]:
     for _ in range(draw(st.integers(1, 16))):
         time_us += draw(st.sampled_from([1, STEP_US, STEP_US, 3 * STEP_US]))
         cut = draw(st.integers(0, 7)) == 0
-        shots.append(Shot(time_us, draw(answers), draw(st.integers(0, 9)) == 0, cut))
+        scene = draw(st.integers(0, 5)) == 0
+        shots.append(Shot(time_us, draw(answers), draw(st.integers(0, 9)) == 0, cut, scene))
     return shots
 
 
@@ -80,6 +83,8 @@ def play(
     for ticket, shot in enumerate(shots):
         if shot.cut:
             coverage.cut()
+        if shot.scene:
+            coverage.scene()
         coverage.frame(ticket, shot.time_us, shot.doubtful)
         if shot.answer is not None:
             coverage.look(ticket)
@@ -120,6 +125,20 @@ def sides(shots: list[Shot], place: int) -> tuple[Shot | None, Shot | None]:
     return near, far
 
 
+def scenes_around(shots: list[Shot], place: int) -> tuple[int, int]:
+    """How often the scene changes between the look before this frame and it, and from there to the look behind it."""
+    before = behind = 0
+    for i in range(place, -1, -1):
+        if shots[i].answer is not None:
+            break
+        before += shots[i].scene
+    for shot in shots[place + 1 :]:
+        behind += shot.scene
+        if shot.answer is not None:
+            break
+    return before, behind
+
+
 def hides(cover: Cover, box: Box) -> bool:
     return any(region.box.contains(box.clip()) for region in cover.regions)
 
@@ -145,6 +164,8 @@ def test_every_frame_is_decided_exactly_once_and_in_order_whatever_happens_when(
     for ticket, shot in enumerate(shots):
         if shot.cut:
             coverage.cut()
+        if shot.scene:
+            coverage.scene()
         coverage.frame(ticket, shot.time_us, shot.doubtful)
         if shot.answer is not None:
             coverage.look(ticket)
@@ -181,6 +202,8 @@ def test_frame_with_a_failed_or_absent_look_on_either_side_or_in_doubt_is_covere
         assert sure or cover == COVERED_WHOLE
         if sure and cover == COVERED_WHOLE:  # something might have crossed much of the picture
             assert shot.answer is None
+            if all(scenes_around(shots, place)):
+                continue  # nobody looked at its scene
             came = [d.box for d in far.seen or ()] if far is not None else []
             before = [d.box for other in shots[:place] for d in other.seen or ()]
             assert any(a.hull(b).area > 0.25 for a in before for b in came)
@@ -204,6 +227,8 @@ def test_between_two_looks_every_object_of_either_end_is_hidden_where_it_may_be(
         near, far = sides(shots, place)
         if shot.answer is not None or cover == COVERED_WHOLE or near is None or far is None:
             continue
+        if any(scenes_around(shots, place)):
+            continue
         assert near.seen is not None
         assert far.seen is not None
         share = (shot.time_us - near.time_us) / (far.time_us - near.time_us)
@@ -216,6 +241,34 @@ def test_between_two_looks_every_object_of_either_end_is_hidden_where_it_may_be(
         assert len(regions) >= max(sum(d.kind == "face" for d in near.seen), sum(d.kind == "face" for d in far.seen))
         extended = any(r.origin is Decision.EXTENDED for r in cover.regions)
         assert cover.decision is (Decision.EXTENDED if extended else Decision.CARRIED)
+
+
+@given(streams())
+def test_frame_between_a_look_and_a_cut_hides_what_that_look_saw_and_nothing_of_the_other_scene(
+    shots: list[Shot],
+) -> None:
+    for place, (shot, cover) in enumerate(zip(shots, covers(shots), strict=True)):
+        before, behind = scenes_around(shots, place)
+        near, far = sides(shots, place)
+        if shot.answer is not None or cover == COVERED_WHOLE or near is None or far is None or not before + behind:
+            continue
+        assert not (before and behind)
+        mine, other = (near, far) if behind else (far, near)
+        assert mine.seen is not None
+        assert other.seen is not None
+        assert all(hides(cover, d.box.enlarge(MARGIN)) for d in mine.seen)
+        if mine is far:
+            assert len(cover.regions) == len(mine.seen)
+
+
+def test_nothing_is_held_behind_a_cut() -> None:
+    shots = [Shot(i * STEP_US, Seen((FACE,) if i == 0 else ()) if i % 3 == 0 else None, scene=i == 2) for i in range(7)]
+    assert [hides(c, FACE.box) for c in covers(shots)] == [True, True, False, False, False, False, False]
+
+
+def test_scene_that_nobody_looked_at_is_covered_whole() -> None:
+    shots = [Shot(i * STEP_US, Seen() if i in (0, 6) else None, scene=i in (2, 5)) for i in range(7)]
+    assert [c == COVERED_WHOLE for c in covers(shots)] == [False, False, True, True, True, False, False]
 
 
 @given(streams(), st.randoms(use_true_random=False))
@@ -250,7 +303,7 @@ def test_failed_answer_never_leaves_less_covered_than_one_that_never_came_or_was
     shot = shots[place]
 
     def variant(answer: Answer | Literal["never"] | None) -> list[Cover]:
-        one = Shot(shot.time_us, answer, shot.doubtful, shot.cut)
+        one = replace(shot, answer=answer)
         return covers([*shots[:place], one, *shots[place + 1 :]])
 
     failed = variant(Failed(Failure.THROTTLED))
@@ -262,7 +315,7 @@ def test_failed_answer_never_leaves_less_covered_than_one_that_never_came_or_was
 @given(streams(), streams())
 def test_cut_carries_nothing_across(before: list[Shot], after: list[Shot]) -> None:
     later = before[-1].time_us + 1
-    behind = [Shot(s.time_us + later, s.answer, s.doubtful, s.cut or i == 0) for i, s in enumerate(after)]
+    behind = [replace(s, time_us=s.time_us + later, cut=s.cut or i == 0) for i, s in enumerate(after)]
     assert covers([*before, *behind]) == covers(before) + covers(behind)
 
 
