@@ -30,7 +30,7 @@ from streamproc.ingest.walker import Limits
 from streamproc.model.segment import Checkpoint, Gap
 from streamproc.pipeline.live import LivePipeline
 from streamproc.pipeline.tally import Tally
-from streamproc.pipeline.work import LiveOptions
+from streamproc.pipeline.work import CoverOptions, LiveOptions
 from streamproc.ports import Clock, Detector, ObjectStore
 from streamproc.progress.files import FileCheckpointStore
 from streamproc.publish.files import DirectoryStore
@@ -348,13 +348,15 @@ def _live_options(settings: Settings, until_idle_s: float | None) -> LiveOptions
     widest_us = round(_WIDEST_LOOKS * 1_000_000 / detect.calls_per_second)
     return LiveOptions(
         segment_s=settings.segment.seconds,
-        lookahead_us=max(settings.lookahead.duration_us, widest_us),
-        calls_per_second=detect.calls_per_second,
+        cover=CoverOptions(
+            calls_per_second=detect.calls_per_second,
+            lookahead_us=max(settings.lookahead.duration_us, widest_us),
+            margin=settings.cover.margin,
+            extend_us=settings.cover.extend_ms * 1000,
+        ),
         deadline_s=detect.deadline_ms / 1000,
         long_side_px=detect.long_side_px,
         jpeg_quality=detect.jpeg_quality,
-        margin=settings.cover.margin,
-        extend_us=settings.cover.extend_ms * 1000,
         effect=Effect(settings.effect.kind, settings.effect.shape, settings.effect.cells),
         encode=EncodeOptions(settings.encode.preset, settings.encode.crf),
         keep_audio=settings.audio == "keep",

@@ -11,13 +11,13 @@ from functools import partial
 from streamproc.decode.pyav import EntryPoint, FragmentDecoded
 from streamproc.detect.fanout import FanOut
 from streamproc.detect.jpeg import Look, encode_look, upright_to_coded
-from streamproc.detect.sampling import Sampler
 from streamproc.errors import shown_text
 from streamproc.model.detection import Answer, Seen
 from streamproc.model.frame import Frame, FrameId
 from streamproc.model.media import Fragment, FragmentEnd, FragmentStart, Sound, Track, TrackKind
 from streamproc.model.segment import Gap, Position
 from streamproc.pipeline.channel import Room
+from streamproc.pipeline.covering import Covering
 from streamproc.pipeline.tally import Tally
 from streamproc.pipeline.work import (
     AudioTrack,
@@ -33,8 +33,6 @@ from streamproc.pipeline.work import (
 )
 from streamproc.ports import Clock
 from streamproc.redact.redaction import readable_planes
-from streamproc.track.coverage import Coverage
-from streamproc.track.scene import Luma, is_cut, thumbnail
 
 # Nothing is carried over a longer step of the producer's clock.
 _CUT_US = 1_000_000
@@ -89,15 +87,13 @@ class Decider:
         self._put = put
         self._on_idle = on_idle
         self._note = note
-        self._sampler = Sampler(options.calls_per_second)
-        self._coverage = Coverage(options.margin, options.extend_us)
+        self._covering = Covering(options.cover)
         self._frames: dict[int, Frame] = {}
         self._looks: dict[int, asyncio.Future[Answer]] = {}
         self._markers: deque[tuple[int, Work]] = deque()
         self._ticket = 0  # of the newest frame
         self._given = 0  # of the newest frame that went to the encoder
         self._last: Frame | None = None
-        self._thumbnail: Luma | None = None  # of the last frame
         self._audio: Track | None = None
         self._entered = ""
         self._missed = 0  # frames lost so far of the fragment at hand
@@ -136,11 +132,11 @@ class Decider:
 
     async def finish(self) -> None:
         """No more will come: decide what is left, once the answers under way are in."""
-        self._look_at_tail(needed=True)
+        self._look_at(self._covering.tail(needed=True))
         while self._looks:
             await asyncio.wait(set(self._looks.values()))
             await asyncio.sleep(0)  # lets their callbacks run
-        self._coverage.close()
+        self._covering.close()
         self._pump()
         self._put(Flush())
 
@@ -181,32 +177,20 @@ class Decider:
         self._taken = Position(fragment.number, frame.id.index + 1)
         self._tally.arrived(frame.stamps.arrived_us)
         apart = self._last is not None and _apart(self._last, frame)
-        if apart:
-            self._look_at_tail()
-            self._coverage.cut()
-        cut = self._scene_changes(frame) and not apart
-        if cut:
-            self._look_at_tail()
-            self._coverage.scene()
         self._room.widen(self._frames_needed(frame))
         self._last, self._flushed = frame, False
         self._ticket += 1
         self._frames[self._ticket] = frame
-        self._coverage.frame(self._ticket, time_us, frame.damaged)
-        # Behind a cut nothing is known, so the first frame there is looked at if there is credit for it.
-        if self._sampler.wants(time_us) or ((apart or cut) and self._sampler.closing(time_us)):
-            self._look(self._ticket)
-        elif not self._looks and self._coverage.waiting >= self._room.limit:
-            # No frame can come in before one goes out, and no look is under way that would let one go.
-            self._sampler.forced(time_us)
-            self._look(self._ticket)
-        self._coverage.expire(time_us - self._options.lookahead_us)
+        looks = self._covering.frame(
+            self._ticket,
+            time_us,
+            readable_planes(frame.picture)[0],
+            damaged=frame.damaged,
+            apart=apart,
+            full=not self._looks and self._covering.waiting + 1 >= self._room.limit,
+        )
+        self._look_at(looks)
         self._pump()
-
-    def _scene_changes(self, frame: Frame) -> bool:
-        """Whether this frame shows something else than the one before it."""
-        before, self._thumbnail = self._thumbnail, thumbnail(readable_planes(frame.picture)[0])
-        return before is not None and is_cut(before, self._thumbnail)
 
     def _overtook(self, frame: FrameId) -> None:
         """Frames that are shown before this one and did not come will not come: they are lost."""
@@ -223,17 +207,20 @@ class Decider:
         step_us = frame.id.time_us - self._last.id.time_us if self._last is not None else 0
         if not 0 < step_us <= _CUT_US:
             return self._room.limit
-        span_s = _WIDEST_LOOKS / self._options.calls_per_second + _ANSWER_S
+        span_s = _WIDEST_LOOKS / self._options.cover.calls_per_second + _ANSWER_S
         most = min(_MOST_FRAMES, _MOST_BYTES // (frame.width * frame.height * 3 // 2))
         return max(FEWEST_FRAMES, min(most, round(span_s * 1_000_000 / step_us)))
 
     # ---- looks
 
+    def _look_at(self, tickets: list[int]) -> None:
+        for ticket in tickets:
+            self._look(ticket)
+
     def _look(self, ticket: int) -> None:
         frame = self._frames[ticket]
         # Now, so that covering it never moves the pixels under the thread that makes the JPEG.
         frame.picture.make_writable()
-        self._coverage.look(ticket)
         deadline = self._clock.monotonic() + self._options.deadline_s * self._patience(frame)
         future = self._fanout.submit((self._stream, id(self), ticket), partial(self._picture, frame), deadline)
         self._looks[ticket] = future
@@ -259,25 +246,13 @@ class Decider:
         answer = future.result()
         if isinstance(answer, Seen) and rotation:
             answer = Seen(tuple(replace(d, box=upright_to_coded(d.box, rotation)) for d in answer.detections))
-        self._coverage.answer(ticket, answer)
+        self._look_at(self._covering.answer(ticket, answer))
         self._pump()
-
-    def _look_at_tail(self, needed: bool = False) -> None:
-        """Look at the newest frame, so that the frames before it can be decided without the next fragment."""
-        ticket = self._coverage.unlooked_tail()
-        if ticket is None:
-            return
-        time_us = self._frames[ticket].id.time_us
-        if needed:
-            self._sampler.forced(time_us)
-        elif not self._sampler.closing(time_us):
-            return
-        self._look(ticket)
 
     # ---- what stands between frames
 
     def _fragment_decoded(self, item: FragmentDecoded) -> None:
-        self._look_at_tail()
+        self._look_at(self._covering.tail())
         fragment, taken = item.fragment, self._taken
         over = Position(fragment.number, None)
         if taken is not None and over.order <= taken.order:
@@ -321,7 +296,7 @@ class Decider:
             self._on_idle()
         if not self._flushed and quiet_s >= _QUIET_S and self._overdue():
             self._flushed = True
-            self._look_at_tail(needed=True)
+            self._look_at(self._covering.tail(needed=True))
             self._mark(Flush())
 
     def _overdue(self) -> bool:
@@ -341,7 +316,7 @@ class Decider:
     def _pump(self) -> None:
         """Hand decided frames, and what stands between them, to the encoder."""
         now_us = self._clock.now_us()
-        for ticket, cover in self._coverage.decided():
+        for ticket, cover in self._covering.decided():
             self._emit_markers()
             frame = self._frames.pop(ticket)
             frame.stamps.decided_us = now_us

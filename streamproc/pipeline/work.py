@@ -13,17 +13,31 @@ from streamproc.redact.effects import Effect
 
 
 @dataclass(frozen=True, slots=True)
+class CoverOptions:
+    """What the rule of covering is told.
+
+    Attributes:
+        calls_per_second: Looks per second of video.
+        lookahead_us: Longest wait of a frame for the look behind it.
+        margin: Width and height of each region are ``1 + margin`` times the object's.
+        extend_us: How long a region is held beyond its object's last sighting.
+    """
+
+    calls_per_second: float
+    lookahead_us: int
+    margin: float
+    extend_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class LiveOptions:
     """What one stream's pipeline is told. Durations in the unit of the name."""
 
     segment_s: float
-    lookahead_us: int
-    calls_per_second: float
+    cover: CoverOptions
     deadline_s: float
     long_side_px: int
     jpeg_quality: int
-    margin: float
-    extend_us: int
     effect: Effect
     encode: EncodeOptions
     keep_audio: bool
