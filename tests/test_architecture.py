@@ -18,7 +18,8 @@ LAYERS: list[frozenset[str]] = [
     frozenset({"__main__"}),
     frozenset({"cli", "commands"}),
     frozenset({"app"}),
-    frozenset({"pipeline", "batch", "console", "standin"}),
+    frozenset({"batch"}),  # the pipeline's rules, over recordings
+    frozenset({"pipeline", "console", "standin"}),
     STAGES,
     frozenset({"ports"}),
     frozenset({"model"}),
@@ -51,7 +52,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "streamproc/standin/",
         "streamproc/commands/version.py",
     ),
-    "cv2": ("streamproc/redact/", "streamproc/detect/", "streamproc/standin/", "streamproc/track/scene.py"),
+    "cv2": (
+        "streamproc/redact/",
+        "streamproc/detect/",
+        "streamproc/standin/",
+        "streamproc/track/scene.py",
+        "streamproc/track/flow.py",
+    ),
     **dict.fromkeys(
         ("time", "random", "secrets", "uuid"),
         (
@@ -230,6 +237,7 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     "model to settings' user": ("streamproc/settings/x.py", "from streamproc.model.frame import Frame", "point down"),
     "errors to settings": ("streamproc/errors.py", "import streamproc.settings", "point down"),
     "ports to a stage": ("streamproc/ports.py", "from streamproc.ingest import tags", "point down"),
+    "pipeline to batch": ("streamproc/pipeline/x.py", "from streamproc.batch import replay", "imports point down"),
     "pipeline to console": ("streamproc/pipeline/x.py", "from streamproc import console", "point down"),
     "app to cli": ("streamproc/app.py", "from streamproc.cli import main", "point down"),
     "app to stand-in": ("streamproc/app.py", "from streamproc.standin import server", "only the demo"),
@@ -283,6 +291,7 @@ ALLOWED_SOURCES: dict[str, tuple[str, str]] = {
         "from streamproc.settings import Settings",
     ),
     "inside one stage": ("streamproc/ingest/getmedia.py", "import boto3\nfrom streamproc.ingest.tags import parse"),
+    "batch to pipeline": ("streamproc/batch/x.py", "from streamproc.pipeline.covering import Covering"),
     "app to everything below": ("streamproc/app.py", "import time\nfrom streamproc.pipeline import x\nimport boto3"),
     "demo to stand-in": ("streamproc/commands/demo.py", "from streamproc.standin import server"),
     "stand-in itself": (

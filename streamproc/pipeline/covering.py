@@ -7,6 +7,7 @@ from streamproc.model.detection import Answer
 from streamproc.model.frame import Cover
 from streamproc.pipeline.work import CoverOptions
 from streamproc.track.coverage import Coverage
+from streamproc.track.flow import Flow, reduced
 from streamproc.track.scene import Luma, is_cut, thumbnail
 
 
@@ -20,7 +21,8 @@ class Covering:
     def __init__(self, options: CoverOptions) -> None:
         self._lookahead_us = options.lookahead_us
         self._sampler = Sampler(options.calls_per_second)
-        self._coverage = Coverage(options.margin, options.extend_us)
+        self._flow = Flow()
+        self._coverage = Coverage(options.margin, options.extend_us, motion=self._flow)
         self._thumbnail: Luma | None = None  # of the newest frame
         self._times: dict[int, int] = {}  # of frames without a decision
 
@@ -42,7 +44,8 @@ class Covering:
             full: No frame can come in before one goes out, and no look is under way that would let one go.
         """
         looks = []
-        cut = self._scene_changes(luma) and not apart
+        small = reduced(luma)
+        cut = self._scene_changes(small) and not apart
         if apart or cut:
             looks += self.tail()
         if apart:
@@ -50,6 +53,7 @@ class Covering:
         elif cut:
             self._coverage.scene()
         self._times[ticket] = time_us
+        self._flow.frame(ticket, small)
         self._coverage.frame(ticket, time_us, damaged)
         # Behind a cut nothing is known, so the first frame there is looked at if there is credit for it.
         if self._sampler.wants(time_us) or ((apart or cut) and self._sampler.closing(time_us)):
@@ -90,6 +94,8 @@ class Covering:
         decided = self._coverage.decided()
         for ticket, _ in decided:
             del self._times[ticket]
+        if decided:
+            self._flow.forget(decided[-1][0])  # the newest may be the near side of what follows
         return decided
 
     def _look(self, ticket: int) -> int:

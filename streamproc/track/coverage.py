@@ -15,12 +15,14 @@ Plain values in, plain values out: no pictures, no clock.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from streamproc.model.detection import Answer, Failed, Failure
+from streamproc.model.detection import Answer, Detection, Failed, Failure
 from streamproc.model.frame import Cover, Decision, Region
 from streamproc.model.geometry import WHOLE_PICTURE, Box
 from streamproc.track.matching import distance, match, might_be_one
+from streamproc.track.paths import Blind, Motion, Path, Step, paths
 from streamproc.track.sighting import Drift, Sighting, drift, predicted
 
 COVERED_WHOLE = Cover(Decision.WHOLE, (Region(WHOLE_PICTURE, "frame", Decision.WHOLE),))
@@ -29,6 +31,15 @@ COVERED_WHOLE = Cover(Decision.WHOLE, (Region(WHOLE_PICTURE, "frame", Decision.W
 _MOST_HULL = 0.25
 # In a crowd of which the detector sees others each time, nobody knows who went where.
 _MOST_WAYS = 200
+# Over so short a time, if the camera stands, what lies between two places of one object covers its way.
+_SHORT_US = 300_000
+_BLIND = Blind()
+# A box is taken to be where its pixels went if at least this share of them is known to have gone there.
+_SURE = 0.3
+# Where the ways from both sides disagree, the box grows by up to this share of its size, most in the middle.
+_DISAGREEMENT = 0.5
+# Nobody knows how the rest of an object moved that was seen on one side: its box grows by this share per second.
+_WAY_GROWTH_PER_S = 0.3
 
 
 @dataclass(slots=True)
@@ -49,11 +60,13 @@ class _Look:
     """An answered look, the near side of the frames after it.
 
     Attributes:
+        ticket: Of the frame.
         seen: What was seen at this look; nothing if it failed.
         held: What was seen before and should have been seen here.
         seen_us: When the last look was made that did not fail.
     """
 
+    ticket: int
     time_us: int
     failed: bool
     seen: list[Sighting] = field(default_factory=list)
@@ -62,11 +75,26 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True)
+class _Way:
+    """Where an object went between two looks, by frame.
+
+    Attributes:
+        boxes: By ticket; frames that are not in it are not covered by it.
+        origin: ``carried`` if it was seen on both sides.
+    """
+
+    boxes: Mapping[int, Box]
+    kind: str
+    origin: Decision
+
+
+@dataclass(frozen=True, slots=True)
 class _Interval:
     """What two looks say about the frames between them.
 
     Attributes:
         whole: They say nothing.
+        ways: Of objects whose motion could be followed.
         hulls: Boxes covered in all of them: of objects that moved within, with their kinds.
         might: The same of objects that might have moved within.
         held: Objects seen on one side.
@@ -77,6 +105,7 @@ class _Interval:
     hulls: list[tuple[Box, str]] = field(default_factory=list)
     might: list[tuple[Box, str]] = field(default_factory=list)
     held: list[Sighting] = field(default_factory=list)
+    ways: list[_Way] = field(default_factory=list)
     after: _Interval | None = None
 
 
@@ -87,9 +116,13 @@ class Coverage:
         margin: Width and height of each region are ``1 + margin`` times the object's.
         extend_us: How long a region is held beyond its object's last sighting.
         max_interval_us: Two looks further apart prove nothing about the frames between them.
+        motion: What is known of motion between frames.
     """
 
-    def __init__(self, margin: float, extend_us: int, max_interval_us: int = 1_500_000) -> None:
+    def __init__(
+        self, margin: float, extend_us: int, max_interval_us: int = 1_500_000, motion: Motion | None = None
+    ) -> None:
+        self._motion = motion or _BLIND
         self._margin = margin
         self._extend_us = extend_us
         self._max_interval_us = max_interval_us
@@ -195,14 +228,14 @@ class Coverage:
                 continue
             assert far.answer is not None
             scenes = self._scenes_until(far)
-            look, interval = self._link(far.time_us, far.answer, scenes > 0)
+            look, interval = self._link(far, far.answer, scenes > 0)
             passed = 0
             while (waiting := self._waiting.popleft()) is not far:
                 passed += waiting.scene
                 side = interval.after if interval.after is not None and passed else interval
                 # Of a scene that begins and ends between two looks nobody knows anything.
                 whole = waiting.doubtful or side.whole or 0 < passed < scenes
-                self._decide(waiting, COVERED_WHOLE if whole else self._between(waiting.time_us, side))
+                self._decide(waiting, COVERED_WHOLE if whole else self._between(waiting, side))
             self._decide(far, self._at(look))
             self._near = look
 
@@ -215,27 +248,38 @@ class Coverage:
                 break
         return count
 
-    def _link(self, time_us: int, answer: Answer, cut: bool) -> tuple[_Look, _Interval]:
-        """The look at ``time_us`` with what is known from before it, and the interval that it ends.
+    def _link(self, far: _Waiting, answer: Answer, cut: bool) -> tuple[_Look, _Interval]:
+        """The look at ``far`` with what is known from before it, and the interval that it ends.
 
         Args:
             cut: The scene changes between the near look and this one.
         """
-        near = self._near
+        near, ticket, time_us = self._near, far.ticket, far.time_us
         if near is None:
             if isinstance(answer, Failed):
-                return _Look(time_us, failed=True), _Interval(whole=True)
+                return _Look(ticket, time_us, failed=True), _Interval(whole=True)
             first = [Sighting(d, time_us) for d in answer.detections]
-            return _Look(time_us, failed=False, seen=first, seen_us=time_us), _Interval(whole=True)
+            return _Look(ticket, time_us, failed=False, seen=first, seen_us=time_us), _Interval(whole=True)
         known = [*near.seen, *near.held]
         if cut:
-            return self._link_across_a_cut(near, time_us, answer)
+            return self._link_across_a_cut(near, far, answer)
         if isinstance(answer, Failed):
             held = [s for s in known if self._holds(s, time_us) or s.seen_us == near.seen_us]
-            return _Look(time_us, failed=True, held=held, seen_us=near.seen_us), _Interval(whole=True)
+            return _Look(ticket, time_us, failed=True, held=held, seen_us=near.seen_us), _Interval(whole=True)
 
         found = answer.detections
-        pairs = match([s.detection for s in known], found)
+        steps = self._steps(near, far)
+        near_by = match([s.detection for s in known], found)
+        calm = (
+            len(near_by) == len(known) == len(found)
+            and time_us - near.time_us <= _SHORT_US
+            and all(self._motion.still(near.ticket, step.ticket) for step in steps[1:])
+        )
+        motion = _BLIND if calm else self._motion
+        onward = paths(motion, steps, [s.detection.box for s in known])
+        backward = paths(motion, steps[::-1], [d.box for d in found])
+        carried = [_carried(s.detection, path) for s, path in zip(known, onward, strict=True)]
+        pairs = near_by if calm else match(carried, found)
         same = {j: known[i] for i, j in pairs}
         again = {i for i, _ in pairs}
         gone = [s for i, s in enumerate(known) if i not in again]
@@ -257,32 +301,57 @@ class Coverage:
         gone = [
             replace(s, explained=True, drift=s.drift or Drift()) if i in explained else s for i, s in enumerate(gone)
         ]
-        held = [s for s in gone if self._holds(s, time_us)]
-        look = _Look(time_us, failed=False, seen=seen, held=held, seen_us=time_us)
+        lost = [i for i in range(len(known)) if i not in again]
+        held = [
+            replace(s, detection=_carried(s.detection, onward[i]))
+            for i, s in zip(lost, gone, strict=True)
+            if self._holds(s, time_us)
+        ]
+        look = _Look(ticket, time_us, failed=False, seen=seen, held=held, seen_us=time_us)
 
-        hulls = [(known[i].detection.box.hull(found[j].box), found[j].kind) for i, j in pairs]
+        sure = [(i, j) for i, j in pairs if _followed(onward[i]) and _followed(backward[j])]
+        ways = [_fused(steps, onward[i], backward[j], found[j].kind) for i, j in sure]
+        ways += [_single(steps, onward[i], known[i].detection.kind) for i in lost if _followed(onward[i])]
+        ways += [_single(steps[::-1], backward[j], found[j].kind) for j in come if _followed(backward[j])]
+        unsure = [pair for pair in pairs if pair not in sure]
+        hulls = [(known[i].detection.box.hull(found[j].box), found[j].kind) for i, j in unsure]
         moved = [(gone[i].detection.box.hull(found[j].box), found[j].kind) for i, j in might]
         anywhere = len(moved) > _MOST_WAYS or any(box.area > _MOST_HULL for box, _ in moved)
         whole = near.failed or time_us - near.time_us > self._max_interval_us or anywhere
-        return look, _Interval(whole, hulls, moved, [*gone, *(seen[j] for j in come)])
+        return look, _Interval(whole, hulls, moved, [*gone, *(seen[j] for j in come)], ways)
 
-    def _link_across_a_cut(self, near: _Look, time_us: int, answer: Answer) -> tuple[_Look, _Interval]:
+    def _steps(self, near: _Look, far: _Waiting) -> list[Step]:
+        """The frames from one look to the other, with both."""
+        steps = [Step(near.ticket, near.time_us)]
+        for waiting in self._waiting:
+            steps.append(Step(waiting.ticket, waiting.time_us))
+            if waiting is far:
+                break
+        return steps
+
+    def _link_across_a_cut(self, near: _Look, far: _Waiting, answer: Answer) -> tuple[_Look, _Interval]:
+        ticket, time_us = far.ticket, far.time_us
         whole = near.failed or time_us - near.time_us > self._max_interval_us
         # The cut is why objects came and went, not a border of the picture.
         before = [replace(s, explained=True) for s in (*near.seen, *near.held)]
         if isinstance(answer, Failed):
-            return _Look(time_us, failed=True), _Interval(whole=True)
+            return _Look(ticket, time_us, failed=True), _Interval(whole=True)
         seen = [Sighting(d, time_us) for d in answer.detections]
         after = _Interval(whole, held=[replace(s, explained=True) for s in seen])
-        return _Look(time_us, failed=False, seen=seen, seen_us=time_us), _Interval(whole, held=before, after=after)
+        look = _Look(ticket, time_us, failed=False, seen=seen, seen_us=time_us)
+        return look, _Interval(whole, held=before, after=after)
 
     def _holds(self, sighting: Sighting, time_us: int) -> bool:
         return time_us - sighting.seen_us <= self._extend_us
 
-    def _between(self, time_us: int, interval: _Interval) -> Cover:
+    def _between(self, waiting: _Waiting, interval: _Interval) -> Cover:
+        time_us = waiting.time_us
         regions = [self._region(box, kind, Decision.CARRIED) for box, kind in interval.hulls]
         regions += [self._region(box, kind, Decision.EXTENDED) for box, kind in interval.might]
         regions += [self._held(s, time_us) for s in interval.held]
+        regions += [
+            self._region(w.boxes[waiting.ticket], w.kind, w.origin) for w in interval.ways if waiting.ticket in w.boxes
+        ]
         extended = any(r.origin is Decision.EXTENDED for r in regions)
         return Cover(Decision.EXTENDED if extended else Decision.CARRIED, tuple(regions))
 
@@ -302,3 +371,34 @@ class Coverage:
     def _decide(self, waiting: _Waiting, cover: Cover) -> None:
         del self._by_ticket[waiting.ticket]
         self._decided.append((waiting.ticket, cover))
+
+
+def _followed(path: Path) -> bool:
+    return path.confidences[-1] >= _SURE
+
+
+def _carried(detection: Detection, path: Path) -> Detection:
+    """The object at the end of its way, if that is known."""
+    return replace(detection, box=path.boxes[-1]) if _followed(path) else detection
+
+
+def _fused(steps: Sequence[Step], onward: Path, backward: Path, kind: str) -> _Way:
+    """The way of an object that was seen on both sides."""
+    begin_us, length_us = steps[0].time_us, max(1, steps[-1].time_us - steps[0].time_us)
+    boxes = {}
+    for at, step in enumerate(steps):
+        a, b = onward.boxes[at], backward.boxes[-1 - at]
+        share = (step.time_us - begin_us) / length_us
+        apart = distance(a, b) if not (a.empty or b.empty) else 1.0
+        boxes[step.ticket] = a.hull(b).enlarge(min(1.0, apart) * _DISAGREEMENT * 4 * share * (1 - share))
+    return _Way(boxes, kind, Decision.CARRIED)
+
+
+def _single(steps: Sequence[Step], path: Path, kind: str) -> _Way:
+    """The way of an object that was seen on one side only."""
+    boxes = {
+        step.ticket: box.enlarge(abs(step.time_us - steps[0].time_us) / 1_000_000 * _WAY_GROWTH_PER_S)
+        for step, box in zip(steps, path.boxes, strict=True)
+        if not box.clip().empty
+    }
+    return _Way(boxes, kind, Decision.EXTENDED)

@@ -1,0 +1,165 @@
+"""Carrying boxes from frame to frame by what their pixels do: pyramidal Lucas-Kanade on the reduced luma plane.
+
+A grid of points in each box is followed, and followed back; points that do not come home are not believed (Kalal et
+al., "Forward-Backward Error", 2010). What is left says how the box shifts and grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamproc.model.geometry import Box
+from streamproc.track.paths import Carried
+
+Luma = NDArray[np.uint8]
+Points = NDArray[np.float32]
+
+_WIDTH = 320
+_ROWS = 360
+_GRID = 6
+_GRID_SHARE = 0.85
+_WINDOW = (15, 15)
+_LEVELS = 3
+_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.03)
+_LEAST_ERROR_PX, _ERROR_SHARE = 0.5, 0.03
+_MOST_SCALE = 0.06
+_FEWEST_POINTS = 4
+_STILL = 4.0  # grey levels, mean
+_SHIFT_RESPONSE = 0.05
+
+
+class Flow:
+    """The motion of one stream's frames. Implements :class:`~streamproc.track.paths.Motion`."""
+
+    def __init__(self) -> None:
+        self._frames: dict[int, Luma] = {}
+
+    def frame(self, ticket: int, small: Luma) -> None:
+        """The next frame, as :func:`reduced` makes it."""
+        self._frames[ticket] = small
+
+    def forget(self, before: int) -> None:
+        """Frames with lower tickets will not be asked for any more."""
+        for ticket in [t for t in self._frames if t < before]:
+            del self._frames[ticket]
+
+    def carry(self, ticket: int, to: int, boxes: Sequence[Box]) -> list[Carried]:
+        """Where the boxes of one frame are in another that is near in time."""
+        before, after = self._frames[ticket], self._frames[to]
+        return carry(before, after, boxes, (0.0, 0.0) if self.still(ticket, to) else shift(before, after))
+
+    def still(self, ticket: int, to: int) -> bool:
+        """Whether the one frame looks much like the other."""
+        before, after = self._frames[ticket], self._frames[to]
+        return before.shape == after.shape and cv2.norm(before, after, cv2.NORM_L1) <= _STILL * before.size
+
+
+def reduced(luma: Luma) -> Luma:
+    """The luma plane of a frame, 320 wide; a copy of about 60 kB."""
+    height, width = luma.shape
+    size = (_WIDTH, max(16, round(_WIDTH * height / width)))
+    rows = luma[:: max(1, height // _ROWS)]  # half the time, and nothing that matters here
+    return np.asarray(cv2.resize(rows, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def shift(before: Luma, after: Luma) -> tuple[float, float]:
+    """How the picture as a whole moved, in pixels across and down; (0, 0) if it did not, or if that cannot be said."""
+    if before.shape != after.shape:
+        return 0.0, 0.0
+    a, b = (
+        np.asarray(cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
+        for p in (before, after)
+    )
+    window = cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_32F)
+    (dx, dy), response = cv2.phaseCorrelate(a, b, window)
+    return (2 * dx, 2 * dy) if response >= _SHIFT_RESPONSE and max(abs(dx), abs(dy)) >= 1.5 else (0.0, 0.0)
+
+
+def carry(before: Luma, after: Luma, boxes: Sequence[Box], guess: tuple[float, float] = (0.0, 0.0)) -> list[Carried]:
+    """Where these boxes are in ``after``. They may reach beyond the picture, and the results too.
+
+    Args:
+        guess: How the picture as a whole moved, in pixels of the reduced planes.
+    """
+    if not boxes:
+        return []
+    if before.shape != after.shape:
+        return [Carried(box, 0.0) for box in boxes]
+    grids = [_grid(box, before) for box in boxes]
+    start = np.concatenate(grids)
+    end, error = (
+        _followed(before, after, start, np.asarray(guess, np.float32))
+        if len(start)
+        else (start, np.empty(0, np.float32))
+    )
+    found, at = [], 0
+    for box, grid in zip(boxes, grids, strict=True):
+        part = slice(at, at + len(grid))
+        found.append(_moved(box, before, start[part], end[part], error[part]))
+        at += len(grid)
+    return found
+
+
+def _grid(box: Box, picture: Luma) -> Points:
+    """Points of the box that lie in the picture."""
+    shares = (np.arange(_GRID, dtype=np.float32) + 0.5) / _GRID * _GRID_SHARE + (1 - _GRID_SHARE) / 2
+    height, width = picture.shape
+    xs, ys = (box.left + box.width * shares) * width, (box.top + box.height * shares) * height
+    xs, ys = xs[(xs >= 1) & (xs < width - 1)], ys[(ys >= 1) & (ys < height - 1)]
+    return np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.float32)
+
+
+def _followed(before: Luma, after: Luma, start: Points, guess: Any) -> tuple[Points, Any]:
+    """The points in ``after``, and how far from home each ends when it is followed back; infinite if it was lost."""
+    there: Any = _track(before, after, start, start + guess)
+    back: Any = _track(after, before, there[0], there[0] - guess)
+    error = np.abs(back[0] - start).max(axis=1)
+    error[(there[1].ravel() == 0) | (back[1].ravel() == 0)] = np.inf
+    return there[0], error
+
+
+def _track(before: Luma, after: Luma, points: Points, guess: Points) -> Any:
+    return cv2.calcOpticalFlowPyrLK(
+        before,
+        after,
+        points,
+        guess.copy(),
+        winSize=_WINDOW,
+        maxLevel=_LEVELS,
+        criteria=_CRITERIA,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+
+
+def _moved(box: Box, picture: Luma, start: Points, end: Points, error: Any) -> Carried:
+    height, width = picture.shape
+    size = max(box.width * width, box.height * height)
+    good = error <= max(_LEAST_ERROR_PX, _ERROR_SHARE * size)
+    count = int(good.sum())
+    if count < _FEWEST_POINTS:
+        return Carried(box, 0.0)
+    best = good & (error <= np.median(error[good]))
+    a, b = start[best], end[best]
+    shift = np.median(b - a, axis=0)
+    middle = a.mean(axis=0)
+    a, b = a - middle, b - middle - shift
+    off = np.abs(b - a).max(axis=1)
+    near = off <= 2.5 * np.median(off) + 1e-3
+    spread = float((a[near] ** 2).sum())
+    scale = float((a[near] * b[near]).sum()) / spread if spread > 1.0 else 1.0
+    scale = min(1 + _MOST_SCALE, max(1 - _MOST_SCALE, scale))
+    # About the middle of the points, which is not the box's where a part of it lies outside of the picture.
+    mx, my = middle[0] / width, middle[1] / height
+    dx, dy = shift[0] / width, shift[1] / height
+    moved = Box(
+        float(mx + (box.left - mx) * scale + dx),
+        float(my + (box.top - my) * scale + dy),
+        float(mx + (box.right - mx) * scale + dx),
+        float(my + (box.bottom - my) * scale + dy),
+    )
+    return Carried(moved, count / len(start))
