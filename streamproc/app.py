@@ -343,17 +343,23 @@ def _client(
         ) from None
 
 
-def _live_options(settings: Settings, until_idle_s: float | None) -> LiveOptions:
+def cover_options(settings: Settings) -> CoverOptions:
+    """What the rule of covering is told, live and over recordings."""
     detect = settings.detect
     widest_us = round(_WIDEST_LOOKS * 1_000_000 / detect.calls_per_second)
+    return CoverOptions(
+        calls_per_second=detect.calls_per_second,
+        lookahead_us=max(settings.lookahead.duration_us, widest_us),
+        margin=settings.cover.margin,
+        extend_us=settings.cover.extend_ms * 1000,
+    )
+
+
+def _live_options(settings: Settings, until_idle_s: float | None) -> LiveOptions:
+    detect = settings.detect
     return LiveOptions(
         segment_s=settings.segment.seconds,
-        cover=CoverOptions(
-            calls_per_second=detect.calls_per_second,
-            lookahead_us=max(settings.lookahead.duration_us, widest_us),
-            margin=settings.cover.margin,
-            extend_us=settings.cover.extend_ms * 1000,
-        ),
+        cover=cover_options(settings),
         deadline_s=detect.deadline_ms / 1000,
         long_side_px=detect.long_side_px,
         jpeg_quality=detect.jpeg_quality,
