@@ -47,6 +47,9 @@ class LazyCommand:
 COMMANDS: Mapping[str, LazyCommand] = {
     "demo": LazyCommand("streamproc.commands.demo:demo", "See it work here, without an AWS account."),
     "run": LazyCommand("streamproc.commands.run:run", "Redact one live stream until told to stop."),
+    "evaluate": LazyCommand(
+        "streamproc.commands.evaluate:evaluate", "Measure on your own recordings how well faces are covered."
+    ),
     "config": LazyCommand("streamproc.commands.config:config", "Check, show and describe the configuration."),
     "version": LazyCommand("streamproc.commands.version:version", "Versions of this and of what it stands on."),
 }

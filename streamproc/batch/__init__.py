@@ -1,0 +1,1 @@
+"""Recordings instead of live streams: the same stages, and how well they do."""
