@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamproc.commands.options import load, settings_options
+from streamproc.commands.options import check_writable, load, settings_options, unwritable
 from streamproc.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -51,6 +51,16 @@ _LONGEST_NAME = 28
     "--miss", type=click.FloatRange(0, 1), default=0, metavar="SHARE", help="Faces that the detector does not see."
 )
 @click.option("--fail", type=click.FloatRange(0, 1), default=0, metavar="SHARE", help="Looks that fail.")
+@click.option("--sweep", is_flag=True, help="Compare several budgets, and draw what each buys.")
+@click.option("--rates", default="1,1.5,2,3,5,10", show_default=True, metavar="N,N,...", help="The budgets of --sweep.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="streamproc-sweep.png",
+    show_default=True,
+    metavar="PNG",
+    help="The drawing of --sweep.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @settings_options
 def evaluate(
@@ -60,6 +70,9 @@ def evaluate(
     latency_ms: float,
     miss: float,
     fail: float,
+    sweep: bool,
+    rates: str,
+    plot: Path,
     as_json: bool,
     file: Path | None,
     assignments: tuple[str, ...],
@@ -79,8 +92,13 @@ def evaluate(
     Examples:
       streamproc evaluate yard.mp4
       streamproc evaluate *.mkv --reference faces/ --budget 2
+      streamproc evaluate *.mkv --reference faces/ --sweep
     """
-    settings = _settings(file, assignments, budget)
+    if sweep and budget is not None:
+        raise click.UsageError("--sweep has budgets of its own: name them by --rates, and leave --budget out")
+    budgets = _rates(rates) if sweep else [budget]
+    each = [_settings(file, assignments, one) for one in budgets]
+    settings = each[0]
     if reference is not None and len(videos) > 1 and not reference.is_dir():
         raise click.UsageError("--reference is one file and there are several videos: name a folder of references")
     from streamproc.batch.replay import Circumstances
@@ -88,12 +106,27 @@ def evaluate(
     circumstances = Circumstances(
         latency_us=round(latency_ms * 1000), deadline_us=settings.detect.deadline_ms * 1000, miss=miss, fail=fail
     )
-    results = _Evaluation(settings, [settings], circumstances, reference).run(videos)
+    if sweep:
+        check_writable("--plot", plot)
+    results = _Evaluation(settings, each, circumstances, reference).run(videos)
+    if sweep:
+        _show_sweep([rate for rate in budgets if rate is not None], results, plot, as_json)
+        return
     scores = {name: scores[0] for name, scores in results.items()}
     if as_json:
         click.echo(json.dumps(_report(scores), indent=2))
     else:
         click.echo("\n".join(_table(scores)))
+
+
+def _rates(text: str) -> list[float]:
+    try:
+        found = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or not all(map(math.isfinite, found)):
+        raise click.BadParameter("should be numbers with commas between them, as 1,2,5", param_hint="--rates")
+    return found
 
 
 def _settings(file: Path | None, assignments: tuple[str, ...], budget: float | None) -> Settings:
@@ -210,6 +243,25 @@ def _report(scores: Mapping[str, Score]) -> dict[str, Any]:
     }
 
 
+def _show_sweep(rates: Sequence[float], results: Mapping[str, list[Score]], plot: Path, as_json: bool) -> None:
+    """A line per budget, of all videos together, and the curve."""
+    from streamproc.batch.chart import curve
+
+    swept = [{name: scores[i] for name, scores in results.items()} for i in range(len(rates))]
+    sums = [_pooled(scores) for scores in swept]
+    names = next(iter(results)) if len(results) == 1 else f"{len(results)} recordings"
+    try:
+        plot.write_bytes(curve(sums, f"{names}, {sums[0].seconds:.1f} s, {sums[0].face_frames} face-frames"))
+    except OSError as error:
+        raise ConfigurationError(unwritable("--plot", plot, error)) from None
+    if as_json:
+        report = [{"budget": rate, **_report(scores)} for rate, scores in zip(rates, swept, strict=True)]
+        click.echo(json.dumps({"sweep": report, "plot": str(plot)}, indent=2))
+        return
+    click.echo("\n".join(_lines({f"budget {rate:g}": total for rate, total in zip(rates, sums, strict=True)})))
+    click.echo(f"The curve: {plot}")
+
+
 def _pooled(scores: Mapping[str, Score]) -> Score:
     from streamproc.batch.evaluation import pooled
 
@@ -258,17 +310,14 @@ def _cells(score: Score) -> tuple[str, ...]:
 
 def _table(scores: Mapping[str, Score]) -> list[str]:
     """A line per video, and one for all of them."""
-    rows = [("", *_COLUMNS), *((_short(name), *_cells(score)) for name, score in scores.items())]
-    if len(scores) > 1:
-        rows.append(("all", *_cells(_pooled(scores))))
+    total = {"all": _pooled(scores)} if len(scores) > 1 else {}
+    return _lines({**{_short(name): score for name, score in scores.items()}, **total})
+
+
+def _lines(scores: Mapping[str, Score]) -> list[str]:
+    rows = [("", *_COLUMNS), *((name, *_cells(score)) for name, score in scores.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
 def _short(name: str) -> str:

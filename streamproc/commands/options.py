@@ -1,4 +1,4 @@
-"""The options that every command with settings has: ``--config`` and ``--set``."""
+"""What commands have in common: the options ``--config`` and ``--set``, and files that they write."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
+
+from streamproc.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from streamproc.settings import LoadedSettings
@@ -36,3 +38,22 @@ def load(file: Path | None, assignments: tuple[str, ...]) -> LoadedSettings:
     from streamproc.settings import load_settings
 
     return load_settings(file, os.environ, assignments)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Raise ``ConfigurationError`` if the file an option names could not be written; an older one stays as it is."""
+    try:
+        if path.exists() and not path.is_file():
+            return  # a pipe or a terminal: to open it for a try would end it for who reads there
+        made = not path.exists()
+        with path.open("a"):
+            pass
+        if made:
+            path.unlink()
+    except OSError as error:
+        raise ConfigurationError(unwritable(option, path, error)) from None
+
+
+def unwritable(option: str, path: Path, error: OSError) -> str:
+    """Why the file that an option names could not be written, in one line."""
+    return f"{option} {path}: cannot be written ({error.strerror or type(error).__name__}); name another file"

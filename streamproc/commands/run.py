@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamproc.commands.options import load, settings_options
-from streamproc.errors import ConfigurationError
+from streamproc.commands.options import check_writable, load, settings_options, unwritable
 
 if TYPE_CHECKING:
     from streamproc.app import LiveRun
@@ -60,7 +59,7 @@ def run(
     """
     settings = load(file, assignments).settings
     if summary is not None:
-        _check_writable(summary)
+        check_writable("--summary", summary)
     from streamproc.app import LiveRun, RunRequest, run_live
 
     live = LiveRun(RunRequest(stream, output, settings, start, until_idle), lambda text: _say(stream, text))
@@ -76,31 +75,13 @@ def run(
         click.get_current_context().exit(1)
 
 
-def _check_writable(summary: Path) -> None:
-    """Raise ``ConfigurationError`` if the summary could not be written; leaves an older one as it is."""
-    try:
-        if summary.exists() and not summary.is_file():
-            return  # a pipe or a terminal: to open it for a try would end it for who reads there
-        made = not summary.exists()
-        with summary.open("a"):
-            pass
-        if made:
-            summary.unlink()
-    except OSError as error:
-        raise ConfigurationError(_cannot(summary, error)) from None
-
-
 def _write(summary: Path, live: LiveRun) -> str:
     """Write the summary. Returns why it could not be; that must not hide how the run itself ended."""
     try:
         summary.write_text(json.dumps(live.summary(), indent=2) + "\n")
     except OSError as error:
-        return _cannot(summary, error)
+        return unwritable("--summary", summary, error)
     return ""
-
-
-def _cannot(summary: Path, error: OSError) -> str:
-    return f"--summary {summary}: cannot be written ({error.strerror or type(error).__name__}); name another file"
 
 
 def now_in_words(status: dict[str, Any]) -> str:

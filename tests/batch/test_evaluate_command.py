@@ -178,6 +178,70 @@ def test_as_a_process_it_loads_no_client_of_a_service_for_its_help() -> None:
     assert done.stdout.splitlines()[-1] == "False"
 
 
+# ---- sweep
+
+
+def test_sweep_has_a_line_per_budget_and_a_drawing(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot = made / "curve.png"
+    base = (made / "a.mp4", made / "b.mkv", "--reference", made)
+    code, out, err = ran(capsys, *base, "--sweep", "--rates", "5, 1,2", "--plot", plot)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[:3] for line in lines[1:4]] == [["budget", n, "105"] for n in "125"]
+    assert lines[4] == f"The curve: {plot}"
+    with VideoFile(plot, 10**6) as file:
+        (drawn,) = file.frames()
+    assert drawn.width > drawn.height > 400
+
+    code, out, _ = ran(capsys, *base, "--sweep", "--rates", "5,1,2", "--plot", plot, "--json")
+    swept = json.loads(out)["sweep"]
+    assert [each["budget"] for each in swept] == [1, 2, 5]
+    for each in swept:
+        code, out, _ = ran(capsys, *base, "--budget", each.pop("budget"), "--json")
+        assert json.loads(out) == each, "a rate fares alone as it does among others"
+
+
+def test_video_is_decoded_once_whatever_the_number_of_budgets(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames, decoded = VideoFile.frames, []
+    monkeypatch.setattr(VideoFile, "frames", lambda self: decoded.append(self.path) or frames(self))
+    plot = made / "once.png"
+    assert ran(capsys, made / "b.mkv", "--reference", made, "--sweep", "--rates", "1,5,9", "--plot", plot)[0] == 0
+    assert decoded == [made / "b.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--budget", "2"], 2, "leave --budget out"),
+        (["--rates", "1,two"], 2, "should be numbers with commas between them"),
+        (["--rates", ""], 2, "should be numbers"),
+        (["--rates", "nan"], 2, "should be numbers"),
+        (["--rates", "0,1"], 78, "detect.calls_per_second: should be"),
+        (
+            ["--plot", "no/such/place.png"],
+            78,
+            "--plot no/such/place.png: cannot be written (No such file or directory)",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_fault_of_a_sweep_is_told_before_anything_is_worked_on(
+    arguments: list[str],
+    code: int,
+    said: str,
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(made)
+    monkeypatch.setattr("streamproc.batch.recording.evaluate", lambda *_: pytest.fail("it was worked on"))
+    found, out, err = ran(capsys, "a.mp4", "--reference", "a.json", "--sweep", *arguments)
+    assert (found, out) == (code, "")
+    assert said in err
+
+
 # ---- without a reference
 
 
