@@ -16,8 +16,11 @@ from fractions import Fraction
 _LOOK = 10**12
 """Units of credit that one look costs; credit per µs is then a whole number for any sensible rate."""
 
-_BANK = 3 * _LOOK
+_LEAST_BANK = 3 * _LOOK
 """Most that can be saved: one regular look, one closing look, and one for the rounding of frame times."""
+
+_BANK_US = 2_000_000
+"""Or, where regular looks are fewer than what is paid for, what this time earns: questions come in bursts."""
 
 _JUMP_US = 2_000_000
 _REGULAR_SHARE = Fraction(9, 10)
@@ -29,18 +32,20 @@ class Sampler:
 
     Args:
         calls_per_second: Looks per second of media that may be made; 0.001 or more.
+        every_us: Time between regular looks, if that is more than what the rate allows.
 
     Raises:
         ValueError: The rate is not a number of at least 0.001.
     """
 
-    def __init__(self, calls_per_second: float) -> None:
+    def __init__(self, calls_per_second: float, every_us: int = 0) -> None:
         if not (math.isfinite(calls_per_second) and calls_per_second >= 0.001):
             raise ValueError("calls_per_second must be a number of at least 0.001")
         rate = Fraction(calls_per_second)
         self._credit_per_us = math.floor(rate * _LOOK / 1_000_000)
-        self._spacing_us = math.ceil(1_000_000 / (_REGULAR_SHARE * rate))
-        self._latest_us = math.floor(_LATEST_SHARE * 1_000_000 / rate)
+        self._spacing_us = max(every_us, math.ceil(1_000_000 / (_REGULAR_SHARE * rate)))
+        self._latest_us = max(every_us, math.floor(_LATEST_SHARE * 1_000_000 / rate))
+        self._bank = max(_LEAST_BANK, _BANK_US * self._credit_per_us) if every_us else _LEAST_BANK
         self._credit = _LOOK
         self._now_us: int | None = None
         self._looked_us: int | None = None
@@ -69,6 +74,20 @@ class Sampler:
         self._spend(time_us)
         return True
 
+    def rested(self, time_us: int) -> None:
+        """The look that :meth:`wants` has granted at this frame was not needed after all."""
+        self._credit = min(self._bank, self._credit + _LOOK)
+
+    def question(self, time_us: int) -> bool:
+        """Whether to look at an older frame, because what is known of it is not enough; True spends the credit.
+
+        The regular looks go on as they were; credit for the next of them is kept back.
+        """
+        if self._credit < 2 * _LOOK:
+            return False
+        self._credit -= _LOOK
+        return True
+
     def forced(self, time_us: int) -> None:
         """Count a look that had to be made whatever the budget. A debt delays the looks that follow."""
         self._advance(time_us)
@@ -80,7 +99,7 @@ class Sampler:
         if last_us is None:
             return 0
         step_us = time_us - last_us
-        self._credit = min(_BANK, self._credit + max(0, step_us) * self._credit_per_us)
+        self._credit = min(self._bank, self._credit + max(0, step_us) * self._credit_per_us)
         if 0 <= step_us <= _JUMP_US:
             return step_us
         self._begin_anew = True

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from streamproc.detect.sampling import Sampler
-from streamproc.model.detection import Answer
+from streamproc.model.detection import Answer, Seen
 from streamproc.model.frame import Cover
 from streamproc.pipeline.work import CoverOptions
 from streamproc.track.coverage import Coverage
 from streamproc.track.flow import Flow, reduced
-from streamproc.track.scene import Luma, is_cut, thumbnail
+from streamproc.track.scene import Luma, is_cut, is_unchanged, thumbnail
+
+# Half of what one can see has been replaced since the last look.
+_MOST_MOVED = 0.6
 
 
 class Covering:
@@ -20,10 +23,21 @@ class Covering:
 
     def __init__(self, options: CoverOptions) -> None:
         self._lookahead_us = options.lookahead_us
-        self._sampler = Sampler(options.calls_per_second)
+        self._sampler = Sampler(options.calls_per_second, options.every_us)
         self._flow = Flow()
-        self._coverage = Coverage(options.margin, options.extend_us, motion=self._flow)
+        self._coverage = Coverage(
+            options.margin,
+            options.extend_us,
+            motion=self._flow,
+            ask_us=options.ask_us,
+            may_ask=self._sampler.question,
+        )
         self._thumbnail: Luma | None = None  # of the newest frame
+        self._newest: int | None = None
+        self._moved = 0.0  # since the last look, in widths of the picture
+        self._calm_us = options.calm_us
+        self._looked: tuple[int, int, Luma] | None = None  # ticket, time and thumbnail of the newest look
+        self._said: Seen | None = None  # in answer to it
         self._times: dict[int, int] = {}  # of frames without a decision
 
     @property
@@ -55,8 +69,22 @@ class Covering:
         self._times[ticket] = time_us
         self._flow.frame(ticket, small)
         self._coverage.frame(ticket, time_us, damaged)
+        if self._newest is not None and not (apart or cut):
+            self._moved += self._flow.moved(self._newest, ticket)
+        self._newest = ticket
         # Behind a cut nothing is known, so the first frame there is looked at if there is credit for it.
-        if self._sampler.wants(time_us) or ((apart or cut) and self._sampler.closing(time_us)):
+        if apart or cut:
+            self._looked = None
+        if self._sampler.wants(time_us):
+            if self._rests(time_us, damaged):
+                self._sampler.rested(time_us)
+                self._coverage.look(ticket)
+                self._coverage.answer(ticket, self._said or Seen(), carried=True)
+            else:
+                looks.append(self._look(ticket))
+        elif ((apart or cut) and self._sampler.closing(time_us)) or (
+            self._moved >= _MOST_MOVED and self._sampler.question(time_us)
+        ):
             looks.append(self._look(ticket))
         elif full:
             self._sampler.forced(time_us)
@@ -82,8 +110,10 @@ class Covering:
 
     def answer(self, ticket: int, answer: Answer) -> list[int]:
         """What a detector said about a frame."""
+        if self._looked is not None and ticket == self._looked[0] and isinstance(answer, Seen):
+            self._said = answer
         self._coverage.answer(ticket, answer)
-        return []
+        return self._coverage.wanted()
 
     def close(self) -> None:
         """No further frame or answer will come: decide all that wait."""
@@ -100,7 +130,16 @@ class Covering:
 
     def _look(self, ticket: int) -> int:
         self._coverage.look(ticket)
+        assert self._thumbnail is not None
+        self._looked, self._said, self._moved = (ticket, self._times[ticket], self._thumbnail), None, 0.0
         return ticket
+
+    def _rests(self, time_us: int, damaged: bool) -> bool:
+        """Whether a look would say what the last one said: nothing has changed since."""
+        if self._looked is None or self._said is None or self._thumbnail is None or damaged:
+            return False
+        _, looked_us, then = self._looked
+        return time_us - looked_us <= self._calm_us and is_unchanged(then, self._thumbnail)
 
     def _scene_changes(self, luma: Luma) -> bool:
         """Whether this frame shows something else than the one before it."""

@@ -21,12 +21,18 @@ class CoverOptions:
         lookahead_us: Longest wait of a frame for the look behind it.
         margin: Width and height of each region are ``1 + margin`` times the object's.
         extend_us: How long a region is held beyond its object's last sighting.
+        every_us: Time between regular looks; 0 for as often as ``calls_per_second`` allows.
+        ask_us: Where two looks do not agree, one more is made between them, no closer than this to either; 0 for never.
+        calm_us: While nothing changes, regular looks are left out for so long; 0 for never.
     """
 
     calls_per_second: float
     lookahead_us: int
     margin: float
     extend_us: int
+    every_us: int = 0
+    ask_us: int = 0
+    calm_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

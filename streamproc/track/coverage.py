@@ -15,7 +15,7 @@ Plain values in, plain values out: no pictures, no clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from streamproc.model.detection import Answer, Detection, Failed, Failure
@@ -23,6 +23,7 @@ from streamproc.model.frame import Cover, Decision, Region
 from streamproc.model.geometry import WHOLE_PICTURE, Box
 from streamproc.track.matching import distance, match, might_be_one
 from streamproc.track.paths import Blind, Motion, Path, Step, paths
+from streamproc.track.questions import Ends, question
 from streamproc.track.sighting import Drift, Sighting, drift, predicted
 
 COVERED_WHOLE = Cover(Decision.WHOLE, (Region(WHOLE_PICTURE, "frame", Decision.WHOLE),))
@@ -34,6 +35,8 @@ _MOST_WAYS = 200
 # Over so short a time, if the camera stands, what lies between two places of one object covers its way.
 _SHORT_US = 300_000
 _BLIND = Blind()
+# Added to the margin where a question was not answered.
+_UNANSWERED = 0.2
 # A box is taken to be where its pixels went if at least this share of them is known to have gone there.
 _SURE = 0.3
 # Where the ways from both sides disagree, the box grows by up to this share of its size, most in the middle.
@@ -52,7 +55,9 @@ class _Waiting:
     starts: bool = False  # nothing is carried from before it
     scene: bool = False  # it shows another scene than the frame before it
     looked_at: bool = False
+    question: bool = False  # it was looked at only because two looks did not agree
     answer: Answer | None = None
+    carried: bool = False  # the answer is that of an earlier look
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ class _Look:
     ticket: int
     time_us: int
     failed: bool
+    carried: bool = False
     seen: list[Sighting] = field(default_factory=list)
     held: list[Sighting] = field(default_factory=list)
     seen_us: int = 0
@@ -95,6 +101,7 @@ class _Interval:
     Attributes:
         whole: They say nothing.
         ways: Of objects whose motion could be followed.
+        ends: What the two looks say about each other.
         hulls: Boxes covered in all of them: of objects that moved within, with their kinds.
         might: The same of objects that might have moved within.
         held: Objects seen on one side.
@@ -106,6 +113,7 @@ class _Interval:
     might: list[tuple[Box, str]] = field(default_factory=list)
     held: list[Sighting] = field(default_factory=list)
     ways: list[_Way] = field(default_factory=list)
+    ends: Ends = field(default_factory=Ends)
     after: _Interval | None = None
 
 
@@ -117,11 +125,22 @@ class Coverage:
         extend_us: How long a region is held beyond its object's last sighting.
         max_interval_us: Two looks further apart prove nothing about the frames between them.
         motion: What is known of motion between frames.
+        ask_us: Where two looks do not agree, one more is wanted between them, no closer to either; 0 for never.
+        may_ask: Whether one more look may be made for that, at a frame of this time; it will be made then.
     """
 
     def __init__(
-        self, margin: float, extend_us: int, max_interval_us: int = 1_500_000, motion: Motion | None = None
+        self,
+        margin: float,
+        extend_us: int,
+        max_interval_us: int = 1_500_000,
+        motion: Motion | None = None,
+        ask_us: int = 0,
+        may_ask: Callable[[int], bool] = lambda _: True,
     ) -> None:
+        self._ask_us = ask_us
+        self._may_ask = may_ask
+        self._wanted: list[int] = []
         self._motion = motion or _BLIND
         self._margin = margin
         self._extend_us = extend_us
@@ -166,13 +185,23 @@ class Coverage:
         """A detector looks at this frame; :meth:`answer` will follow, or :meth:`close`."""
         self._by_ticket[ticket].looked_at = True
 
-    def answer(self, ticket: int, answer: Answer) -> None:
-        """What the detector said. Repeated answers and answers about decided frames change nothing."""
+    def answer(self, ticket: int, answer: Answer, *, carried: bool = False) -> None:
+        """What the detector said. Repeated answers and answers about decided frames change nothing.
+
+        Args:
+            carried: It said so of an earlier frame, and nothing has changed since.
+        """
         waiting = self._by_ticket.get(ticket)
         if waiting is None or not waiting.looked_at or waiting.answer is not None:
             return
         waiting.answer = Failed(Failure.FAILED) if waiting.doubtful else answer
+        waiting.carried = carried
         self._settle()
+
+    def wanted(self) -> list[int]:
+        """Frames that are to be looked at because two looks did not agree: as if :meth:`look` had been called."""
+        wanted, self._wanted = self._wanted, []
+        return wanted
 
     def cut(self) -> None:
         """Time or picture jumps behind the newest frame: nothing is carried across.
@@ -203,7 +232,10 @@ class Coverage:
         for waiting in self._waiting:
             if waiting.looked_at and waiting.answer is None:
                 waiting.answer = Failed(Failure.LATE)
+        ask_us, self._ask_us = self._ask_us, 0
         self._settle()
+        self._ask_us = ask_us
+        self._wanted.clear()
         for waiting in self._waiting:  # these have no look on their far side
             self._decide(waiting, COVERED_WHOLE)
         self._waiting.clear()
@@ -227,26 +259,50 @@ class Coverage:
                     self._decide(self._waiting.popleft(), COVERED_WHOLE)
                 continue
             assert far.answer is not None
+            if far.question and isinstance(far.answer, Failed):
+                far.looked_at = False  # what was known without it still is
+                continue
             scenes = self._scenes_until(far)
             look, interval = self._link(far, far.answer, scenes > 0)
+            if self._asks(interval, far):
+                return
+            wide = _UNANSWERED if any(w.question and not w.looked_at for w in self._until(far)) else 0.0
             passed = 0
             while (waiting := self._waiting.popleft()) is not far:
                 passed += waiting.scene
                 side = interval.after if interval.after is not None and passed else interval
                 # Of a scene that begins and ends between two looks nobody knows anything.
                 whole = waiting.doubtful or side.whole or 0 < passed < scenes
-                self._decide(waiting, COVERED_WHOLE if whole else self._between(waiting, side))
+                self._decide(waiting, COVERED_WHOLE if whole else self._between(waiting, side, wide))
+            look.carried = far.carried
             self._decide(far, self._at(look))
             self._near = look
 
     def _scenes_until(self, far: _Waiting) -> int:
         """How many cuts lie between the near look and this one."""
-        count = 0
+        return sum(waiting.scene for waiting in self._until(far))
+
+    def _until(self, far: _Waiting) -> Iterator[_Waiting]:
+        """The frames that wait, up to this one and with it."""
         for waiting in self._waiting:
-            count += waiting.scene
+            yield waiting
             if waiting is far:
-                break
-        return count
+                return
+
+    def _asks(self, interval: _Interval, far: _Waiting) -> bool:
+        """Whether one more look between the near look and this one is under way now."""
+        near = self._near
+        if near is None or near.failed or interval.after is not None:
+            return False
+        at = question(self._steps(near, far), interval.ends, self._ask_us)
+        if at is None:
+            return False
+        waiting = self._waiting[at - 1]
+        if waiting.question or waiting.doubtful or not self._may_ask(waiting.time_us):
+            return False
+        waiting.looked_at = waiting.question = True
+        self._wanted.append(waiting.ticket)
+        return True
 
     def _link(self, far: _Waiting, answer: Answer, cut: bool) -> tuple[_Look, _Interval]:
         """The look at ``far`` with what is known from before it, and the interval that it ends.
@@ -318,16 +374,18 @@ class Coverage:
         moved = [(gone[i].detection.box.hull(found[j].box), found[j].kind) for i, j in might]
         anywhere = len(moved) > _MOST_WAYS or any(box.area > _MOST_HULL for box, _ in moved)
         whole = near.failed or time_us - near.time_us > self._max_interval_us or anywhere
-        return look, _Interval(whole, hulls, moved, [*gone, *(seen[j] for j in come)], ways)
+        ends = Ends(
+            alone=[known[i].detection.box for i in lost if i < len(near.seen)] + [found[j].box for j in come],
+            lost=[] if calm else [found[j].box for _, j in unsure],
+            both=[(onward[i], backward[j]) for i, j in sure],
+        )
+        aside = [_sure_of(s, onward[i]) for i, s in zip(lost, gone, strict=True)]
+        aside += [_sure_of(seen[j], backward[j]) for j in come]
+        return look, _Interval(whole, hulls, moved, aside, ways, ends)
 
     def _steps(self, near: _Look, far: _Waiting) -> list[Step]:
         """The frames from one look to the other, with both."""
-        steps = [Step(near.ticket, near.time_us)]
-        for waiting in self._waiting:
-            steps.append(Step(waiting.ticket, waiting.time_us))
-            if waiting is far:
-                break
-        return steps
+        return [Step(near.ticket, near.time_us), *(Step(w.ticket, w.time_us) for w in self._until(far))]
 
     def _link_across_a_cut(self, near: _Look, far: _Waiting, answer: Answer) -> tuple[_Look, _Interval]:
         ticket, time_us = far.ticket, far.time_us
@@ -344,13 +402,15 @@ class Coverage:
     def _holds(self, sighting: Sighting, time_us: int) -> bool:
         return time_us - sighting.seen_us <= self._extend_us
 
-    def _between(self, waiting: _Waiting, interval: _Interval) -> Cover:
+    def _between(self, waiting: _Waiting, interval: _Interval, wide: float) -> Cover:
         time_us = waiting.time_us
-        regions = [self._region(box, kind, Decision.CARRIED) for box, kind in interval.hulls]
-        regions += [self._region(box, kind, Decision.EXTENDED) for box, kind in interval.might]
-        regions += [self._held(s, time_us) for s in interval.held]
+        regions = [self._region(box, kind, Decision.CARRIED, wide) for box, kind in interval.hulls]
+        regions += [self._region(box, kind, Decision.EXTENDED, wide) for box, kind in interval.might]
+        regions += [self._held(s, time_us, wide) for s in interval.held]
         regions += [
-            self._region(w.boxes[waiting.ticket], w.kind, w.origin) for w in interval.ways if waiting.ticket in w.boxes
+            self._region(w.boxes[waiting.ticket], w.kind, w.origin, wide)
+            for w in interval.ways
+            if waiting.ticket in w.boxes
         ]
         extended = any(r.origin is Decision.EXTENDED for r in regions)
         return Cover(Decision.EXTENDED if extended else Decision.CARRIED, tuple(regions))
@@ -359,14 +419,15 @@ class Coverage:
         """The cover of a looked-at frame: what was seen there, and what was seen before and may still be there."""
         if look.failed:
             return COVERED_WHOLE
-        seen = [self._region(s.detection.box, s.detection.kind, Decision.SEEN) for s in look.seen]
-        return Cover(Decision.SEEN, (*seen, *(self._held(s, look.time_us) for s in look.held)))
+        decision = Decision.CARRIED if look.carried else Decision.SEEN
+        seen = [self._region(s.detection.box, s.detection.kind, decision) for s in look.seen]
+        return Cover(decision, (*seen, *(self._held(s, look.time_us) for s in look.held)))
 
-    def _held(self, sighting: Sighting, time_us: int) -> Region:
-        return self._region(sighting.reach(time_us), sighting.detection.kind, Decision.EXTENDED)
+    def _held(self, sighting: Sighting, time_us: int, wide: float = 0.0) -> Region:
+        return self._region(sighting.reach(time_us), sighting.detection.kind, Decision.EXTENDED, wide)
 
-    def _region(self, box: Box, kind: str, origin: Decision) -> Region:
-        return Region(box.enlarge(self._margin).clip(), kind, origin)
+    def _region(self, box: Box, kind: str, origin: Decision, wide: float = 0.0) -> Region:
+        return Region(box.enlarge(self._margin + wide).clip(), kind, origin)
 
     def _decide(self, waiting: _Waiting, cover: Cover) -> None:
         del self._by_ticket[waiting.ticket]
@@ -375,6 +436,11 @@ class Coverage:
 
 def _followed(path: Path) -> bool:
     return path.confidences[-1] >= _SURE
+
+
+def _sure_of(sighting: Sighting, path: Path) -> Sighting:
+    """Of an object that was followed one need not guess where it went."""
+    return replace(sighting, explained=True, drift=sighting.drift or Drift()) if _followed(path) else sighting
 
 
 def _carried(detection: Detection, path: Path) -> Detection:

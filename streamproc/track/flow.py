@@ -6,6 +6,7 @@ al., "Forward-Backward Error", 2010). What is left says how the box shifts and g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class Flow:
 
     def __init__(self) -> None:
         self._frames: dict[int, Luma] = {}
+        self._shifts: dict[tuple[int, int], tuple[float, float]] = {}
 
     def frame(self, ticket: int, small: Luma) -> None:
         """The next frame, as :func:`reduced` makes it."""
@@ -47,16 +49,33 @@ class Flow:
         """Frames with lower tickets will not be asked for any more."""
         for ticket in [t for t in self._frames if t < before]:
             del self._frames[ticket]
+        for pair in [p for p in self._shifts if min(p) < before]:
+            del self._shifts[pair]
 
     def carry(self, ticket: int, to: int, boxes: Sequence[Box]) -> list[Carried]:
         """Where the boxes of one frame are in another that is near in time."""
         before, after = self._frames[ticket], self._frames[to]
-        return carry(before, after, boxes, (0.0, 0.0) if self.still(ticket, to) else shift(before, after))
+        return carry(before, after, boxes, self._shift(ticket, to))
+
+    def moved(self, ticket: int, to: int) -> float:
+        """How far the picture as a whole moved from one frame to the other, in widths of the picture."""
+        dx, dy = self._shift(ticket, to)
+        return float(math.hypot(dx, dy) / self._frames[ticket].shape[1])
 
     def still(self, ticket: int, to: int) -> bool:
         """Whether the one frame looks much like the other."""
         before, after = self._frames[ticket], self._frames[to]
         return before.shape == after.shape and cv2.norm(before, after, cv2.NORM_L1) <= _STILL * before.size
+
+    def _shift(self, ticket: int, to: int) -> tuple[float, float]:
+        if self.still(ticket, to):
+            return 0.0, 0.0
+        if (to, ticket) in self._shifts:
+            dx, dy = self._shifts[to, ticket]
+            return -dx, -dy
+        if (ticket, to) not in self._shifts:
+            self._shifts[ticket, to] = shift(self._frames[ticket], self._frames[to])
+        return self._shifts[ticket, to]
 
 
 def reduced(luma: Luma) -> Luma:

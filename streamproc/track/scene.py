@@ -13,6 +13,8 @@ _WIDTH = 160
 _CHANGED = 6.0  # grey levels, mean
 _ALIKE = 0.75  # correlation
 _MOVED_ALIKE = 0.80
+_BLOCKS = 40
+_UNCHANGED = 10.0  # grey levels; with 15, somebody who comes in slowly is missed for a second
 _FLAT = 4.0  # grey levels, deviation: below, correlation is noise
 
 
@@ -36,6 +38,20 @@ def is_cut(before: Luma, after: Luma) -> bool:
     half, wide = height // 2, width // 2
     places = [(0, 0), (0, width - wide), (height - half, 0), (height - half, width - wide), (height // 4, width // 4)]
     return all(_found(before[y : y + half, x : x + wide], after) < _MOVED_ALIKE for y, x in places)
+
+
+def is_unchanged(before: Luma, after: Luma) -> bool:
+    """Whether nothing of the size of a face that matters has changed between two thumbnails, however far apart in time.
+
+    Compared by blocks of a fortieth of the width; a change of light of the whole picture does not count.
+    """
+    if before.shape != after.shape:
+        return False
+    size = (_BLOCKS, max(2, round(_BLOCKS * before.shape[0] / before.shape[1])))
+    a, b = (np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.float32) for p in (before, after))
+    change = b - a
+    change -= np.median(change)
+    return float(np.abs(cv2.blur(change, (2, 2))).max()) <= _UNCHANGED
 
 
 def _found(part: Luma, picture: Luma) -> float:

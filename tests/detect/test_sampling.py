@@ -173,3 +173,27 @@ def test_a_frame_is_not_closed_after_it_was_looked_at():
 def test_a_rate_that_is_none_is_refused(rate):
     with pytest.raises(ValueError, match="calls_per_second"):
         Sampler(rate)
+
+
+@given(RATES, st.sampled_from([0, 300_000, 1_000_000]), st.lists(st.tuples(STEPS, st.sampled_from("qrc")), max_size=60))
+def test_questions_and_rests_keep_the_budget_too(rate, every_us, steps):
+    sampler = Sampler(rate, every_us)
+    now, elapsed, looks = 0, 0, int(sampler.wants(0))
+    for step, kind in steps:
+        now += step
+        elapsed += max(0, step)
+        if sampler.wants(now):
+            if kind == "r":
+                sampler.rested(now)
+            else:
+                looks += 1
+        looks += kind == "q" and sampler.question(now)
+        looks += kind == "c" and sampler.closing(now)
+        assert looks <= Fraction(rate) * elapsed / 1_000_000 + 1
+
+
+def test_questions_leave_the_credit_of_the_next_regular_look():
+    sampler = Sampler(5.0, 500_000)
+    times = frame_times(30, 4)
+    looks = [t for t in times if sampler.wants(t) or (sampler.question(t) and False)]
+    assert [b - a for a, b in itertools.pairwise(looks)] == pytest.approx([500_000] * (len(looks) - 1), abs=34_000)

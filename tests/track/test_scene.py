@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from media_made import luma_of
 from numpy.typing import NDArray
 
-from streamproc.track.scene import is_cut, thumbnail
+from streamproc.track.scene import is_cut, is_unchanged, thumbnail
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "data"
 HEIGHT, WIDTH = 360, 640
@@ -81,3 +81,14 @@ def test_cuts_of_recordings_are_found_and_no_others(name: str) -> None:
     found = [i for i, (a, b) in enumerate(pairwise(small), 1) if is_cut(a, b)]
     reference = RECORDINGS / "reference" / f"{Path(name).stem}.json"
     assert found == (json.loads(reference.read_text())["cuts"] if reference.exists() else [])
+
+
+def test_change_of_light_is_no_change_and_a_face_that_comes_in_is() -> None:
+    picture = np.clip(landscape(3)[:HEIGHT, :WIDTH], 20, 200).astype(np.uint8)
+    brighter = (picture + 15).astype(np.uint8)
+    entered = picture.copy()
+    entered[100:160, 300:345] = 255 - entered[100:160, 300:345]
+    assert is_unchanged(thumbnail(picture), thumbnail(picture))
+    assert is_unchanged(thumbnail(picture), thumbnail(brighter))
+    assert not is_unchanged(thumbnail(picture), thumbnail(entered))
+    assert not is_unchanged(thumbnail(picture), thumbnail(picture.T.copy()))
