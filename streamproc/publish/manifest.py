@@ -31,10 +31,12 @@ def sidecar(segment: Segment, stream: str, policy: Mapping[str, object]) -> byte
 
     Fields: ``v``, ``stream``, ``ts`` (producer's clock, UTC), ``fragment`` (text: too long for a number), ``frame``
     (index in the fragment), ``width``, ``height`` (pixels), ``decision``, ``regions`` (``kind``, ``x``, ``y``, ``w``,
-    ``h`` in shares of the picture, ``origin``) and ``policy``. Numbers are rounded outward: no region shrinks.
-    The same segment gives the same bytes.
+    ``h`` in shares of the picture, ``origin``) and ``policy``. Where settings below the floor are in force, ``weak``
+    lists them, as the policy's own ``weak`` does. Numbers are rounded outward: no region shrinks. The same segment
+    gives the same bytes.
     """
     policy_id = policy_hash(policy)
+    weak = {"weak": policy["weak"]} if policy.get("weak") else {}
     lines = [
         json.dumps(
             {
@@ -48,6 +50,7 @@ def sidecar(segment: Segment, stream: str, policy: Mapping[str, object]) -> byte
                 "decision": frame.cover.decision.value,
                 "regions": [_region(region) for region in frame.cover.regions],
                 "policy": policy_id,
+                **weak,
             },
             separators=(",", ":"),
         )

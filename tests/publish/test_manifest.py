@@ -66,6 +66,20 @@ def test_sidecar_has_one_line_per_frame_and_no_field_more() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("weak", "marked"),
+    [((), {}), (("effect.cells=12", "effect.plates=blur"), {"weak": ["effect.cells=12", "effect.plates=blur"]})],
+    ids=["strong", "weak"],
+)
+def test_every_line_says_which_settings_are_weak(weak: tuple[str, ...], marked: dict[str, object]) -> None:
+    policy = {"effect": "blur", "weak": weak}
+    made = lines(sidecar(segment(frame_id(7, 0), frame_id(8, 0, T0 + 1)), "cam", policy))
+    assert len(made) == 2
+    for line in made:
+        assert {key: line[key] for key in line if key == "weak"} == marked
+        assert line["policy"] == policy_hash(policy) != policy_hash({"effect": "blur", "weak": ("effect.cells=13",)})
+
+
 @given(EDGE, EDGE, EDGE, EDGE)
 def test_a_recorded_region_never_shrinks_nor_leaves_the_picture(a: float, b: float, c: float, d: float) -> None:
     box = Box(min(a, b), min(c, d), max(a, b), max(c, d))
