@@ -101,6 +101,8 @@ class LiveRun:
         self._store.check()
         self._detector = detector_for(settings, self._session, note)
         self._progress = FileCheckpointStore(settings.state.dir)
+        if settings.effect.weak:
+            note(f"weaker than advised, and every audit record says so: {', '.join(settings.effect.weak)}")
         self.tally = Tally()
         self._pipeline: LivePipeline | None = None
         self._fanout: FanOut | None = None
@@ -363,7 +365,7 @@ def _live_options(settings: Settings, until_idle_s: float | None) -> LiveOptions
         deadline_s=detect.deadline_ms / 1000,
         long_side_px=detect.long_side_px,
         jpeg_quality=detect.jpeg_quality,
-        effect=Effect(settings.effect.kind, settings.effect.shape, settings.effect.cells),
+        effect=_effect(settings),
         encode=EncodeOptions(settings.encode.preset, settings.encode.crf),
         keep_audio=settings.audio == "keep",
         max_pixels=settings.limits.max_pixels,
@@ -371,11 +373,16 @@ def _live_options(settings: Settings, until_idle_s: float | None) -> LiveOptions
     )
 
 
+def _effect(settings: Settings) -> Effect:
+    effect = settings.effect
+    return Effect(effect.kind, effect.shape, effect.cells, effect.sigma, effect.plates)
+
+
 def _policy(settings: Settings) -> dict[str, object]:
-    """What decides how well things are covered; a hash of it stands in every audit record."""
-    effect = _live_options(settings, None).effect
+    """What decides how well things are covered; a hash of it stands in every audit record, and so does ``weak``."""
     return {
-        "effect": asdict(effect),
+        "effect": asdict(_effect(settings)),
+        "weak": settings.effect.weak,
         "cover": settings.cover.model_dump(),
         "detect": settings.detect.model_dump(include={"kind", "calls_per_second", "min_confidence", "long_side_px"}),
     }

@@ -1,12 +1,13 @@
-"""What a covered place looks like: blur, pixelate or solid, in place on the planes of a YUV 4:2:0 picture.
+"""What a covered place looks like: blur, gaussian, pixelate or solid, in place on the planes of a YUV 4:2:0 picture.
 
 Strength is relative to the object: whatever its size in pixels, only so many cells survive across it. A blur of fixed
-radius leaves large faces recognisable, and a plain Gaussian of any size can be undone (Revelio, 2025).
+radius leaves large faces recognisable, and a plain Gaussian can be undone as far as its rounding to whole levels lets
+it (Revelio, 2025): so ``blur`` averages first, and ``gaussian`` is for those who ask for it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -14,12 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamproc.settings import MOST_CELLS
+
 Plane = NDArray[np.uint8]
 
 _GREY = (126, 128, 128)
-_WHOLE_CELLS = 8
-# Luma pixels. In smaller cells a face of 40 px stays one for a detector, at 8 cells.
-_LEAST_CELL_PX = 8
+# Cells per standard deviation of the Gaussian. It leaves nothing that finer ones would hold.
+_SIGMA_CELLS = 3
+# Luma pixels. In smaller cells, or under a narrower Gaussian, a face of 40 to 64 px stays one for a detector.
+_LEAST_CELL_PX = 24
+_LEAST_SIGMA_PX = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +32,24 @@ class Effect:
     """How to cover.
 
     Attributes:
-        kind: ``blur`` (cells, then smooth), ``pixelate`` (cells) or ``solid`` (grey).
+        kind: ``blur`` (cells, then smooth), ``gaussian``, ``pixelate`` (cells) or ``solid`` (grey).
         shape: ``rectangle``, or ``ellipse``: a rounded shape that holds the whole region.
-        cells: Cells across the longer side of the region, 2 to 8; fewer where they would be smaller than 8 pixels.
-            More would keep too much.
+        cells: For blur and pixelate: cells across the longer side of the region, from 2; fewer where they would be
+            smaller than 24 pixels. The settings refuse more than ``MOST_CELLS``.
+        sigma: For gaussian: its standard deviation as a share of the longer side of the region, above 0; at least
+            12 pixels. The settings refuse less than ``LEAST_SIGMA``.
+        plates: The ``kind`` for licence plates.
     """
 
     kind: str = "blur"
     shape: str = "ellipse"
-    cells: int = 6
+    cells: int = 4
+    sigma: float = 0.2
+    plates: str = "solid"
+
+    def of(self, kind: str) -> Effect:
+        """How to cover this kind of object. A plate is a rectangle, and covered as one."""
+        return replace(self, kind=self.plates, shape="rectangle") if kind == "plate" else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,7 @@ def cover(planes: tuple[Plane, Plane, Plane], rect: PixelRect, effect: Effect) -
         if x1 <= x0 or y1 <= y0:
             continue
         place = plane[y0:y1, x0:x1]
-        covered = _covered(place, effect, _GREY[index], _LEAST_CELL_PX // scale)
+        covered = _covered(place, effect, _GREY[index], scale)
         if mask is None:
             place[...] = covered
         else:
@@ -76,20 +90,25 @@ def cover(planes: tuple[Plane, Plane, Plane], rect: PixelRect, effect: Effect) -
 
 
 def cover_whole(planes: tuple[Plane, Plane, Plane], effect: Effect) -> None:
-    """Cover the whole picture so that not even a face filling it is left: at most 8 cells on the longer side."""
+    """Cover the whole picture so that not even a face filling it is left: at most ``MOST_CELLS`` on the longer side.
+
+    Instead of gaussian it is blur: where nobody knows what there is to hide, nothing that could be undone will do.
+    """
     height, width = planes[0].shape
-    strong = Effect(effect.kind, "rectangle", min(effect.cells, _WHOLE_CELLS))
+    kind = "blur" if effect.kind == "gaussian" else effect.kind
+    strong = Effect(kind, "rectangle", min(effect.cells, MOST_CELLS))
     cover(planes, PixelRect(0, 0, width, height), strong)
 
 
-def _covered(place: Plane, effect: Effect, grey: int, least_px: int) -> Plane:
+def _covered(place: Plane, effect: Effect, grey: int, scale: int) -> Plane:
     height, width = place.shape
     if effect.kind == "solid":
         return np.full_like(place, grey)
     longer = max(height, width)
-    most = max(1, min(effect.cells, longer // least_px))
-    across = max(1, round(most * width / longer)), max(1, round(most * height / longer))
-    cells = _means(place, across)
+    if effect.kind == "gaussian":
+        return _gaussian(place, max(effect.sigma, _LEAST_SIGMA_PX / scale / longer))
+    most = max(1, min(effect.cells, longer * scale // _LEAST_CELL_PX))
+    cells = _means(place, _across(place, most))
     if effect.kind == "pixelate":
         return cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
     # Smoothed at eight samples a cell: a few levels of difference for a sixth of the time.
@@ -101,6 +120,23 @@ def _covered(place: Plane, effect: Effect, grey: int, least_px: int) -> Plane:
     if radius > 1:
         smooth = cv2.stackBlur(smooth, (radius, radius))
     return cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def _gaussian(place: Plane, sigma: float) -> Plane:
+    """Made of cells a third of its deviation wide, which takes the same time for every size."""
+    height, width = place.shape
+    longer = max(height, width)
+    most = max(1, min(longer, round(_SIGMA_CELLS / sigma)))
+    cells = _means(place, _across(place, most))
+    smooth = cv2.GaussianBlur(cells, (0, 0), sigma * most, borderType=cv2.BORDER_REPLICATE)
+    return cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def _across(place: Plane, most: int) -> tuple[int, int]:
+    """How many cells stand side by side and on top of each other, with ``most`` on the longer side."""
+    height, width = place.shape
+    longer = max(height, width)
+    return max(1, round(most * width / longer)), max(1, round(most * height / longer))
 
 
 def _means(place: Plane, across: tuple[int, int]) -> Plane:

@@ -7,21 +7,29 @@ from collections.abc import Iterable
 
 from streamproc.model.frame import Region
 from streamproc.model.geometry import Box
-from streamproc.redact.effects import PixelRect
+from streamproc.redact.effects import Effect, PixelRect
 
 # The rounded shape |x|^4 + |y|^4 <= 1 holds a box whose half sides are this share of its own.
 _ROUNDED_HOLDS = 0.5**0.25
 _SMALLEST_PX = 8
 
 
-def rects(regions: Iterable[Region], width: int, height: int, shape: str) -> list[PixelRect]:
-    """The rectangles to cover, largest first, so that a small one inside a large one is covered last.
+def places(regions: Iterable[Region], width: int, height: int, effect: Effect) -> list[tuple[PixelRect, Effect]]:
+    """Each rectangle to cover and how, largest first, so that a small one inside a large one is covered last.
 
-    Edges are rounded outward to even pixels. For a rounded ``shape`` the rectangle grows so that the shape inside it
+    Edges are rounded outward to even pixels. For a rounded shape the rectangle grows so that the shape inside it
     holds the whole region; it may then reach beyond the picture.
+
+    Args:
+        effect: Knows what each kind of object is covered with.
     """
-    found = [_rect(r.box, width, height, shape) for r in regions if not r.box.empty]
-    return sorted(found, key=lambda r: -(r.x1 - r.x0) * (r.y1 - r.y0))
+    found = [(r.box, effect.of(r.kind)) for r in regions if not r.box.empty]
+    planned = [(_rect(box, width, height, its.shape), its) for box, its in found]
+    return sorted(planned, key=lambda place: -_area(place[0]))
+
+
+def _area(r: PixelRect) -> int:
+    return (r.x1 - r.x0) * (r.y1 - r.y0)
 
 
 def _rect(box: Box, width: int, height: int, shape: str) -> PixelRect:

@@ -6,14 +6,14 @@ import numpy as np
 
 from streamproc.model.frame import Cover, Decision, Frame, Picture, RedactedFrame
 from streamproc.redact.effects import Effect, Plane, cover, cover_whole
-from streamproc.redact.plan import rects
+from streamproc.redact.plan import places
 
 
 class Redaction:
     """Covers frames in place.
 
     Args:
-        effect: How covered places look.
+        effect: How covered places look, by kind of object.
     """
 
     def __init__(self, effect: Effect) -> None:
@@ -28,8 +28,8 @@ class Redaction:
             cover_whole(planes(picture), self._effect)
         elif decision.regions:
             views = planes(picture)
-            for rect in rects(decision.regions, frame.width, frame.height, self._effect.shape):
-                cover(views, rect, self._effect)
+            for rect, effect in places(decision.regions, frame.width, frame.height, self._effect):
+                cover(views, rect, effect)
         return RedactedFrame(
             frame.id, picture, frame.width, frame.height, frame.rotation, decision, stamps=frame.stamps
         )

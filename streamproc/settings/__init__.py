@@ -2,6 +2,8 @@
 
 from streamproc.settings.load import LoadedSettings, load_settings
 from streamproc.settings.model import (
+    LEAST_SIGMA,
+    MOST_CELLS,
     CoverSettings,
     DetectSettings,
     EffectSettings,
@@ -17,6 +19,8 @@ from streamproc.settings.model import (
 )
 
 __all__ = [
+    "LEAST_SIGMA",
+    "MOST_CELLS",
     "CoverSettings",
     "DetectSettings",
     "EffectSettings",

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from streamproc.model.frame import Decision, Region
 from streamproc.model.geometry import Box
-from streamproc.redact.plan import rects
+from streamproc.redact.effects import Effect, PixelRect
+from streamproc.redact.plan import places
+
+
+def rects(regions: list[Region], width: int, height: int, shape: str) -> list[PixelRect]:
+    return [rect for rect, _ in places(regions, width, height, Effect(shape=shape))]
+
 
 edges = st.floats(0, 1)
 

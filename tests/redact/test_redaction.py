@@ -12,7 +12,7 @@ from streamproc.model.frame import Cover, Decision, Frame, RedactedFrame, Region
 from streamproc.model.geometry import Box
 from streamproc.model.media import Block, FragmentEnd, FragmentStart
 from streamproc.redact.effects import Effect
-from streamproc.redact.plan import rects
+from streamproc.redact.plan import places
 from streamproc.redact.redaction import Redaction, planes, readable_planes
 
 CENTRE = Region(Box(0.3, 0.4, 0.7, 0.8), "face", Decision.SEEN)
@@ -45,12 +45,12 @@ def decoded(codec: str = "h264", bframes: int = 0):  # type: ignore[no-untyped-d
                     yield item
 
 
-@pytest.mark.parametrize("kind", ["blur", "pixelate", "solid"])
+@pytest.mark.parametrize("kind", ["blur", "gaussian", "pixelate", "solid"])
 @pytest.mark.parametrize(("codec", "bframes"), [("h264", 0), ("h264", 2), ("hevc", 2)])
 def test_covering_a_frame_harms_no_later_one(kind: str, codec: str, bframes: int) -> None:
     plain = [[p.copy() for p in readable_planes(f.picture)] for f in decoded(codec, bframes)]
     redaction = Redaction(Effect(kind, "rectangle"))
-    (rect,) = rects([CENTRE], 160, 120, "rectangle")
+    ((rect, _),) = places([CENTRE], 160, 120, Effect(kind, "rectangle"))
     count = 0
     for frame, before in zip(decoded(codec, bframes), plain, strict=True):
         redacted = redaction.redact(frame, SEEN if count % 3 != 2 else Cover(Decision.SEEN))
@@ -74,6 +74,16 @@ def test_picture_is_covered_where_the_decision_says() -> None:
     assert number_in(luma) == number
     assert (redacted.id, redacted.cover, redacted.width, redacted.height) == (frame.id, SEEN, 160, 120)
     assert redacted.stamps is frame.stamps
+
+
+def test_a_plate_is_solid_beside_a_blurred_face() -> None:
+    frame = next(iter(decoded()))
+    plate = Region(Box(0.1, 0.1, 0.2, 0.2), "plate", Decision.SEEN)
+    redacted = Redaction(Effect("blur", "rectangle")).redact(frame, Cover(Decision.SEEN, (CENTRE, plate)))
+    assert redacted is not None
+    luma = luma_of(redacted.picture)
+    assert np.unique(luma[12:24, 16:32]).tolist() == [126]
+    assert np.unique(luma[48:96, 48:112]).tolist() != [126]
 
 
 def test_whole_frame_covers_all_of_it() -> None:

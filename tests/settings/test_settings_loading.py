@@ -32,9 +32,12 @@ KEYS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "detect.min_confidence": (0.3, st.floats(0, 1)),
     "cover.margin": (0.10, st.floats(0, 2)),
     "cover.extend_ms": (400, st.integers(0, 5000)),
-    "effect.kind": ("blur", st.sampled_from(["blur", "pixelate", "solid"])),
+    "effect.kind": ("blur", st.sampled_from(["blur", "gaussian", "pixelate", "solid"])),
+    "effect.plates": ("solid", st.just("solid")),
     "effect.shape": ("ellipse", st.sampled_from(["ellipse", "rectangle"])),
-    "effect.cells": (6, st.integers(2, 8)),
+    "effect.cells": (4, st.integers(2, 4)),
+    "effect.sigma": (0.2, st.floats(0.15, 1)),
+    "effect.allow_weak": (False, st.booleans()),
     "encode.preset": (
         "superfast",
         st.sampled_from(["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"]),
@@ -65,7 +68,10 @@ WRONG: dict[str, list[str]] = {
     "cover.extend_ms": ["-1", "5001"],
     "effect.kind": ["none", "off"],
     "effect.shape": ["circle"],
-    "effect.cells": ["1", "9"],
+    "effect.plates": ["none", "Solid"],
+    "effect.cells": ["1", "65"],
+    "effect.sigma": ["0.019", "1.001", ".nan"],
+    "effect.allow_weak": ["2", "perhaps"],
     "encode.preset": ["slow", "placebo"],
     "encode.crf": ["9", "41"],
     "audio": ["off", "mute"],
@@ -222,9 +228,9 @@ BAD_FILES: dict[str, tuple[bytes, list[str]]] = {
     "Latin-1": ("version: 1\n# \N{LATIN SMALL LETTER E WITH ACUTE}".encode("latin-1"), [":2:3: not UTF-8"]),
     "UTF-16": ("version: 1".encode("utf-16"), [":1:1: not UTF-8"]),
     "control character": (b"version: 1\nstate: {dir: a\x07b}", [":2:15: not YAML: a control character"]),
-    "duplicate": (b"effect:\n  cells: 6\n  cells: 6\n", [":3:3: effect.cells: given twice, first on line 2"]),
+    "duplicate": (b"effect:\n  cells: 3\n  cells: 3\n", [":3:3: effect.cells: given twice, first on line 2"]),
     "duplicate section": (
-        b"effect: {cells: 6}\nsegment: {}\neffect: {}",
+        b"effect: {cells: 3}\nsegment: {}\neffect: {}",
         [":3:1: effect: given twice, first on line 1"],
     ),
     "anchor": (b"segment: &s {seconds: 2}", [":1:10: anchors and aliases (s)"]),
@@ -390,6 +396,46 @@ def test_settings_built_in_code_obey_the_same_rules_and_cannot_be_changed() -> N
         Settings().segment.seconds = 3  # type: ignore[misc]
     with pytest.raises(ValidationError, match="Extra inputs"):
         Settings.model_validate({"segment": {"secs": 3}})
+
+
+@pytest.mark.parametrize(
+    ("weak", "advice"),
+    [
+        (["effect.cells=5"], ["effect.cells: should be less than or equal to 4"]),
+        (["effect.kind=pixelate", "effect.cells=64"], ["effect.cells: should be less than or equal to 4"]),
+        (["effect.kind=gaussian", "effect.sigma=0.149"], ["effect.sigma: should be greater than or equal to 0.15"]),
+        (["effect.plates=blur"], ["effect.plates: should be solid"]),
+        (["effect.plates=pixelate"], ["effect.plates: should be solid"]),
+        (
+            ["effect.kind=solid", "effect.plates=gaussian", "effect.sigma=0.1"],
+            ["effect.plates: should be solid", "effect.sigma: should be greater than or equal to 0.15"],
+        ),
+    ],
+    ids=" ".join,
+)
+def test_an_effect_below_the_floor_is_refused_unless_somebody_says_so(weak: list[str], advice: list[str]) -> None:
+    for also in ([], ["effect.allow_weak=false"]):
+        told = faults(assignments=(*weak, *also))
+        assert [line.removeprefix("--set: ").partition(": anything weaker")[0] for line in told] == advice
+        assert all("effect.allow_weak: true" in line for line in told)
+    effect = load_settings(None, {}, [*weak, "effect.allow_weak=true"]).settings.effect
+    assert effect.weak == tuple(sorted(each for each in weak if not each.startswith("effect.kind")))
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        ["effect.allow_weak=true"],
+        ["effect.kind=solid", "effect.cells=64", "effect.sigma=0.02"],
+        ["effect.kind=gaussian", "effect.cells=64"],
+        ["effect.sigma=0.02"],
+        ["effect.kind=gaussian", "effect.sigma=0.15"],
+        ["effect.kind=pixelate", "effect.cells=4"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_in_force_weakens_nothing(harmless: list[str]) -> None:
+    assert load_settings(None, {}, harmless).settings.effect.weak == ()
 
 
 @given(seconds=st.integers(500_000, 60_000_000))
