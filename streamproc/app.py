@@ -37,6 +37,7 @@ from streamproc.publish.files import DirectoryStore
 from streamproc.publish.publisher import Publisher
 from streamproc.publish.s3 import S3Store
 from streamproc.redact.effects import Effect
+from streamproc.redact.redaction import Redaction
 from streamproc.settings import Settings
 
 # The sampler's looks may stand this much further apart than 1 / calls_per_second.
@@ -355,6 +356,11 @@ def cover_options(settings: Settings) -> CoverOptions:
         margin=settings.cover.margin,
         extend_us=settings.cover.extend_ms * 1000,
     )
+
+
+def redaction_for(settings: Settings) -> Redaction:
+    """What covers frames as the settings say."""
+    return Redaction(_live_options(settings, None).effect)
 
 
 def _live_options(settings: Settings, until_idle_s: float | None) -> LiveOptions:

@@ -61,7 +61,9 @@ def curve(scores: Sequence[Score], title: str) -> bytes:
             cv2.circle(canvas, place, _DOT_PX, _RED if point.long_exposures else _BLUE, -1, cv2.LINE_AA)
             # Above the point where there is room, else below.
             dy = -14 if place[1] - 34 > top else 28
-            _text(canvas, f"{value:.2f}", (place[0], place[1] + dy), 15, centred=True, clear=True)
+            # Rounded down: only what is covered without exception is 100 %.
+            label = f"{math.floor(100 * value + 1e-6) / 100:.2f}"
+            _text(canvas, label, (place[0], place[1] + dy), 15, centred=True, clear=True)
     _text(canvas, "calls per second of video", ((_LEFT + _RIGHT) // 2, _HEIGHT - 24), 18, centred=True)
     return bytes(cv2.imencode(".png", canvas)[1])
 

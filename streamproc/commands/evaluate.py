@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,11 @@ from streamproc.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from streamproc.batch.evaluation import Score
-    from streamproc.batch.recording import Eyes
+    from streamproc.batch.recording import Decided, Eyes
     from streamproc.batch.reference import Reference
     from streamproc.batch.replay import Circumstances
+    from streamproc.decode.file import VideoFile
+    from streamproc.model.frame import Cover, Frame
     from streamproc.settings import Settings
 
 _TELL_EVERY_S = 0.2
@@ -61,6 +65,12 @@ _LONGEST_NAME = 28
     metavar="PNG",
     help="The drawing of --sweep.",
 )
+@click.option(
+    "--preview",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="MP4",
+    help="Write the video (one) with its redacted picture beside it. It shows faces: keep it as safe as the original.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @settings_options
 def evaluate(
@@ -73,6 +83,7 @@ def evaluate(
     sweep: bool,
     rates: str,
     plot: Path,
+    preview: Path | None,
     as_json: bool,
     file: Path | None,
     assignments: tuple[str, ...],
@@ -96,6 +107,8 @@ def evaluate(
     """
     if sweep and budget is not None:
         raise click.UsageError("--sweep has budgets of its own: name them by --rates, and leave --budget out")
+    if preview is not None and (sweep or len(videos) > 1):
+        raise click.UsageError("--preview is for one video and one budget")
     budgets = _rates(rates) if sweep else [budget]
     each = [_settings(file, assignments, one) for one in budgets]
     settings = each[0]
@@ -106,9 +119,12 @@ def evaluate(
     circumstances = Circumstances(
         latency_us=round(latency_ms * 1000), deadline_us=settings.detect.deadline_ms * 1000, miss=miss, fail=fail
     )
+    inputs = [*videos, *([reference] if reference is not None else [])]
     if sweep:
-        check_writable("--plot", plot)
-    results = _Evaluation(settings, each, circumstances, reference).run(videos)
+        _check_output("--plot", plot, inputs)
+    if preview is not None:
+        _check_output("--preview", preview, inputs)
+    results = _Evaluation(settings, each, circumstances, reference, preview).run(videos)
     if sweep:
         _show_sweep([rate for rate in budgets if rate is not None], results, plot, as_json)
         return
@@ -129,6 +145,15 @@ def _rates(text: str) -> list[float]:
     return found
 
 
+def _check_output(option: str, path: Path, inputs: Sequence[Path]) -> None:
+    """Raise ``ConfigurationError`` if the file cannot be written, or is one that is read."""
+    for given in inputs:
+        with contextlib.suppress(OSError):
+            if path.samefile(given):
+                raise ConfigurationError(f"{option} {path}: is {given} itself; name another file")
+    check_writable(option, path)
+
+
 def _settings(file: Path | None, assignments: tuple[str, ...], budget: float | None) -> Settings:
     if budget is not None:
         assignments = (*assignments, f"detect.calls_per_second={budget:g}")
@@ -143,6 +168,7 @@ class _Evaluation:
     rates: Sequence[Settings]
     circumstances: Circumstances
     reference: Path | None
+    preview: Path | None
 
     def run(self, videos: Sequence[Path]) -> dict[str, list[Score]]:
         """A score for each rate of each video, by the video's name."""
@@ -163,7 +189,9 @@ class _Evaluation:
             truth = truths[video] or eyes
             assert truth is not None
             try:
-                with VideoFile(video, self.settings.limits.max_pixels) as opened:
+                with ExitStack() as stack:
+                    opened = stack.enter_context(VideoFile(video, self.settings.limits.max_pixels))
+                    decided = self._writes_preview(stack, opened) if self.preview is not None else None
                     _, results[_name(video, results)] = evaluate(
                         opened,
                         truth,
@@ -171,10 +199,27 @@ class _Evaluation:
                         replace(self.circumstances, seed=video.stem),
                         self.settings.detect.min_confidence,
                         progress.show,
+                        decided,
                     )
             finally:
                 progress.clear()
         return results
+
+    def _writes_preview(self, stack: ExitStack, file: VideoFile) -> Decided:
+        """What writes each frame beside its redacted self."""
+        from streamproc.app import redaction_for
+        from streamproc.encode.preview import Preview
+
+        assert self.preview is not None
+        preview = stack.enter_context(Preview(self.preview, file.fps))
+        redaction = redaction_for(self.settings)
+
+        def write(frame: Frame, cover: Cover) -> None:
+            preview.original(frame.picture)
+            redacted = redaction.redact(frame, cover)
+            preview.redacted(redacted.picture if redacted is not None else None, frame.id.time_us)
+
+        return write
 
     def _truth(self, video: Path) -> Reference | None:
         from streamproc.batch.reference import parse_reference

@@ -24,6 +24,7 @@ from streamproc.model.detection import Answer, Detection, Failed, Failure, Seen
 from streamproc.model.frame import Cover, Frame
 from streamproc.model.geometry import Box
 from streamproc.pipeline.work import CoverOptions
+from streamproc.redact.redaction import readable_planes
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "data"
 MS = Fraction(1, 1000)
@@ -240,6 +241,71 @@ def test_fault_of_a_sweep_is_told_before_anything_is_worked_on(
     found, out, err = ran(capsys, "a.mp4", "--reference", "a.json", "--sweep", *arguments)
     assert (found, out) == (code, "")
     assert said in err
+
+
+# ---- preview
+
+
+def shown(path: Path) -> list[tuple[int, np.ndarray]]:
+    """Time (ms) and luma of each frame."""
+    with VideoFile(path, 10**7) as file:
+        return [(f.id.time_us // 1000, readable_planes(f.picture)[0].astype(int)) for f in file.frames()]
+
+
+@pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (162, 118)])
+def test_preview_shows_each_frame_beside_its_redacted_self(
+    size: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    width, height = size
+    times = [index * 40 + index % 3 * 5 for index in range(30)]
+    source = video(tmp_path / "v.mkv", 30, lambda i: picture(i, width, height), time_ms=times.__getitem__)
+    truth = reference(tmp_path / "v.json", 30, w=width, h=height)
+    effect = ("--set", "effect.kind=solid", "--set", "effect.shape=rectangle")
+    code, _, err = ran(capsys, source, "--reference", truth, "--preview", tmp_path / "p.mp4", *effect)
+    assert (code, err) == (0, "")
+    originals, both = shown(source), shown(tmp_path / "p.mp4")
+    assert [time for time, _ in both] == pytest.approx(times, abs=1)
+    for index, ((_, original), (_, pair)) in enumerate(zip(originals, both, strict=True)):
+        assert pair.shape == (height, 2 * width)
+        left, right = pair[:, :width], pair[:, width:]
+        assert np.abs(left - original).mean() < 4, "the original is untouched, and of this very frame"
+        x0, y0, x1, y1 = face_at(index)
+        assert np.abs(left[y0:y1, x0:x1] - 203).mean() < 6, "white, in the limited range"
+        assert np.abs(right[y0:y1, x0:x1] - 126).mean() < 12, "grey"
+        assert np.abs(right[:, x1 + 40 :] - original[:, x1 + 40 :]).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["a.mp4", "b.mkv", "--preview", "p.mp4"], 2, "--preview is for one video and one budget"),
+        (["a.mp4", "--sweep", "--preview", "p.mp4"], 2, "--preview is for one video and one budget"),
+        (["a.mp4", "--preview", "no/such/p.mp4"], 78, "--preview no/such/p.mp4: cannot be written"),
+        (["a.mp4", "--preview", "./a.mp4"], 78, "is a.mp4 itself"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_preview_that_cannot_be_is_told_at_once(
+    arguments: list[str],
+    code: int,
+    said: str,
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(made)
+    before = (made / "a.mp4").read_bytes()
+    found, out, err = ran(capsys, *arguments, "--reference", made)
+    assert (found, out) == (code, "")
+    assert said in err
+    assert (made / "a.mp4").read_bytes() == before
+
+
+def test_nothing_is_left_where_no_frame_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, preview = video(tmp_path / "v.mkv", 3), tmp_path / "p.mp4"
+    truth = reference(tmp_path / "v.json", 3, w=20, h=20, frames=[[]] * 3)
+    assert ran(capsys, source, "--reference", truth, "--preview", preview)[0] == 78
+    assert not preview.exists()
 
 
 # ---- without a reference
