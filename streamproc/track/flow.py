@@ -22,7 +22,7 @@ Points = NDArray[np.float32]
 
 _WIDTH = 320
 _ROWS = 360
-_GRID = 6
+_GRID = 5
 _GRID_SHARE = 0.85
 _WINDOW = (15, 15)
 _LEVELS = 3
