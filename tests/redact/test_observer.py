@@ -189,3 +189,13 @@ def test_no_covered_face_of_the_recordings_is_found(observer: CenterFace) -> Non
                     told[face.name, face_px, effect] = score
     assert told == {}
     assert len(blind) < 0.2 * len(looked)
+
+
+@pytest.mark.parametrize(
+    "weak", [Effect("blur", cells=16), Effect("gaussian", sigma=0.04), Effect("pixelate", cells=32)]
+)
+def test_the_observer_finds_faces_under_effects_that_are_weak(
+    observer: CenterFace, portrait: Face, weak: Effect
+) -> None:
+    planes, where = scene(portrait, 500)
+    assert confidence(observer, covered(planes, where, weak), where, 500) > FOUND
