@@ -349,12 +349,16 @@ def _client(
 def cover_options(settings: Settings) -> CoverOptions:
     """What the rule of covering is told, live and over recordings."""
     detect = settings.detect
-    widest_us = round(_WIDEST_LOOKS * 1_000_000 / detect.calls_per_second)
+    dial = settings.dial
+    apart_us = max(1_000_000 / detect.calls_per_second, dial.every_ms * 1000)
     return CoverOptions(
         calls_per_second=detect.calls_per_second,
-        lookahead_us=max(settings.lookahead.duration_us, widest_us),
+        lookahead_us=max(settings.lookahead.duration_us, round(_WIDEST_LOOKS * apart_us)),
         margin=settings.cover.margin,
         extend_us=settings.cover.extend_ms * 1000,
+        every_us=dial.every_ms * 1000,
+        ask_us=dial.ask_ms * 1000,
+        calm_us=dial.calm_ms * 1000,
     )
 
 
@@ -389,7 +393,7 @@ def _policy(settings: Settings) -> dict[str, object]:
     return {
         "effect": asdict(_effect(settings)),
         "weak": settings.effect.weak,
-        "cover": settings.cover.model_dump(),
+        "cover": {**settings.cover.model_dump(), **settings.dial._asdict()},
         "detect": settings.detect.model_dump(include={"kind", "calls_per_second", "min_confidence", "long_side_px"}),
     }
 

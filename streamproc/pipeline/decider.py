@@ -207,7 +207,8 @@ class Decider:
         step_us = frame.id.time_us - self._last.id.time_us if self._last is not None else 0
         if not 0 < step_us <= _CUT_US:
             return self._room.limit
-        span_s = _WIDEST_LOOKS / self._options.cover.calls_per_second + _ANSWER_S
+        cover = self._options.cover
+        span_s = max(_WIDEST_LOOKS / cover.calls_per_second, cover.every_us / 1_000_000) + _ANSWER_S
         most = min(_MOST_FRAMES, _MOST_BYTES // (frame.width * frame.height * 3 // 2))
         return max(FEWEST_FRAMES, min(most, round(span_s * 1_000_000 / step_us)))
 

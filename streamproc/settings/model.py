@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -133,12 +133,49 @@ class CoverSettings(_Concern):
         "centre.",
     )
     extend_ms: int = Field(
-        default=400,
+        default=1000,
         ge=0,
         le=5000,
         description="Milliseconds on the producer's clock for which a region is held before the first and after the "
         "last sighting of its object.",
     )
+    every_ms: int | None = Field(
+        default=None,
+        ge=0,
+        le=1200,
+        description="Milliseconds between regular looks; 0 for as often as detect.calls_per_second allows. Without a "
+        "value, as coverage says.",
+    )
+    ask_ms: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Where two looks do not agree, one more is made between them, and again, until they would stand "
+        "closer than these milliseconds; 0 for never. Without a value, as coverage says.",
+    )
+    calm_ms: int | None = Field(
+        default=None,
+        ge=0,
+        le=60_000,
+        description="While nothing in the picture changes, regular looks are left out for so many milliseconds; 0 for "
+        "never. Without a value, as coverage says.",
+    )
+
+
+class Dial(NamedTuple):
+    """A point on the curve of coverage over calls: see ``CoverSettings`` for the values' meanings."""
+
+    every_ms: int
+    ask_ms: int
+    calm_ms: int
+
+
+DIALS = {
+    "steady": Dial(0, 100, 0),
+    "strict": Dial(500, 100, 1000),
+    "balanced": Dial(800, 120, 4000),
+    "economy": Dial(1000, 150, 8000),
+}
 
 
 class EffectSettings(_Concern):
@@ -291,6 +328,12 @@ class Settings(_Concern):
     segment: SegmentSettings = SegmentSettings()
     lookahead: LookaheadSettings = LookaheadSettings()
     detect: DetectSettings = DetectSettings()
+    coverage: Literal["steady", "strict", "balanced", "economy"] = Field(
+        default="steady",
+        description="How looks are spent. steady: as many as detect.calls_per_second allows, at even distances. The "
+        "others look where it is needed, and use about 2.2, 1.6 and 1.5 calls per second: strict every 0.5 s, balanced "
+        "every 0.8 s, economy every second, with more where looks do not agree and fewer while nothing changes.",
+    )
     cover: CoverSettings = CoverSettings()
     effect: EffectSettings = EffectSettings()
     encode: EncodeSettings = EncodeSettings()
@@ -301,6 +344,16 @@ class Settings(_Concern):
     playlist: PlaylistSettings = PlaylistSettings()
     limits: LimitSettings = LimitSettings()
     ingest: IngestSettings = IngestSettings()
+
+    @property
+    def dial(self) -> Dial:
+        """The values in force of what ``coverage`` sets and ``cover`` may set by itself."""
+        cover, dial = self.cover, DIALS[self.coverage]
+        return Dial(
+            dial.every_ms if cover.every_ms is None else cover.every_ms,
+            dial.ask_ms if cover.ask_ms is None else cover.ask_ms,
+            dial.calm_ms if cover.calm_ms is None else cover.calm_ms,
+        )
 
     @model_validator(mode="after")
     def _agree(self) -> Settings:

@@ -31,7 +31,11 @@ KEYS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "detect.jpeg_quality": (80, st.integers(40, 100)),
     "detect.min_confidence": (0.3, st.floats(0, 1)),
     "cover.margin": (0.10, st.floats(0, 2)),
-    "cover.extend_ms": (400, st.integers(0, 5000)),
+    "coverage": ("steady", st.sampled_from(["steady", "strict", "balanced", "economy"])),
+    "cover.extend_ms": (1000, st.integers(0, 5000)),
+    "cover.every_ms": (None, st.integers(0, 1200)),
+    "cover.ask_ms": (None, st.integers(0, 1000)),
+    "cover.calm_ms": (None, st.integers(0, 60_000)),
     "effect.kind": ("blur", st.sampled_from(["blur", "gaussian", "pixelate", "solid"])),
     "effect.plates": ("solid", st.just("solid")),
     "effect.shape": ("ellipse", st.sampled_from(["ellipse", "rectangle"])),
@@ -65,7 +69,11 @@ WRONG: dict[str, list[str]] = {
     "detect.jpeg_quality": ["39", "101"],
     "detect.min_confidence": ["-0.001", "1.001"],
     "cover.margin": ["-0.001", "2.001"],
+    "coverage": ["Strict", "all"],
     "cover.extend_ms": ["-1", "5001"],
+    "cover.every_ms": ["-1", "1201"],
+    "cover.ask_ms": ["-1", "1001"],
+    "cover.calm_ms": ["-1", "60001"],
     "effect.kind": ["none", "off"],
     "effect.shape": ["circle"],
     "effect.plates": ["none", "Solid"],
@@ -442,3 +450,15 @@ def test_what_is_not_in_force_weakens_nothing(harmless: list[str]) -> None:
 def test_whole_microseconds_come_back_whole(seconds: int) -> None:
     loaded = load_settings(None, {}, [f"segment.seconds={seconds / 1_000_000}"])
     assert loaded.settings.segment.duration_us == seconds
+
+
+def test_coverage_sets_what_cover_does_not_set_by_itself() -> None:
+    def dial(*assignments: str) -> tuple[int, int, int]:
+        return load_settings(None, {}, assignments).settings.dial
+
+    assert dial()[0] == 0
+    everys = [dial(f"coverage={word}")[0] for word in ("steady", "strict", "balanced", "economy")]
+    assert everys == sorted(set(everys))
+    strict = dial("coverage=strict")
+    assert dial("coverage=strict", "cover.every_ms=300") == (300, *strict[1:])
+    assert dial("coverage=strict", "cover.ask_ms=0", "cover.calm_ms=7") == (strict[0], 0, 7)
