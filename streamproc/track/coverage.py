@@ -32,7 +32,7 @@ COVERED_WHOLE = Cover(Decision.WHOLE, (Region(WHOLE_PICTURE, "frame", Decision.W
 _MOST_HULL = 0.25
 # In a crowd of which the detector sees others each time, nobody knows who went where.
 _MOST_WAYS = 200
-# Over so short a time, if the camera stands, what lies between two places of one object covers its way.
+# Over so short a time, what lies between two places of one object covers its way, but for the sway of the camera.
 _SHORT_US = 300_000
 _BLIND = Blind()
 # Added to the margin where a question was not answered.
@@ -326,12 +326,10 @@ class Coverage:
         found = answer.detections
         steps = self._steps(near, far)
         near_by = match([s.detection for s in known], found)
-        calm = (
-            len(near_by) == len(known) == len(found)
-            and time_us - near.time_us <= _SHORT_US
-            and all(self._motion.still(near.ticket, step.ticket) for step in steps[1:])
-        )
-        motion = _BLIND if calm else self._motion
+        calm = len(near_by) == len(known) == len(found) and time_us - near.time_us <= _SHORT_US
+        motion = self._motion.sway() if calm else self._motion
+        if calm and all(self._motion.still(near.ticket, step.ticket) for step in steps[1:]):
+            motion = _BLIND
         onward = paths(motion, steps, [s.detection.box for s in known])
         backward = paths(motion, steps[::-1], [d.box for d in found])
         carried = [_carried(s.detection, path) for s, path in zip(known, onward, strict=True)]
@@ -369,7 +367,7 @@ class Coverage:
         ways = [_fused(steps, onward[i], backward[j], found[j].kind) for i, j in sure]
         ways += [_single(steps, onward[i], known[i].detection.kind) for i in lost if _followed(onward[i])]
         ways += [_single(steps[::-1], backward[j], found[j].kind) for j in come if _followed(backward[j])]
-        unsure = [pair for pair in pairs if pair not in sure]
+        unsure = pairs if calm else [pair for pair in pairs if pair not in sure]
         hulls = [(known[i].detection.box.hull(found[j].box), found[j].kind) for i, j in unsure]
         moved = [(gone[i].detection.box.hull(found[j].box), found[j].kind) for i, j in might]
         anywhere = len(moved) > _MOST_WAYS or any(box.area > _MOST_HULL for box, _ in moved)
@@ -377,7 +375,7 @@ class Coverage:
         ends = Ends(
             alone=[known[i].detection.box for i in lost if i < len(near.seen)] + [found[j].box for j in come],
             lost=[] if calm else [found[j].box for _, j in unsure],
-            both=[(onward[i], backward[j]) for i, j in sure],
+            both=[] if calm else [(onward[i], backward[j]) for i, j in sure],
         )
         aside = [_sure_of(s, onward[i]) for i, s in zip(lost, gone, strict=True)]
         aside += [_sure_of(seen[j], backward[j]) for j in come]

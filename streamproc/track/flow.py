@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.model.geometry import Box
-from streamproc.track.paths import Carried
+from streamproc.track.paths import Carried, Motion
 
 Luma = NDArray[np.uint8]
 Points = NDArray[np.float32]
@@ -55,19 +55,29 @@ class Flow:
     def carry(self, ticket: int, to: int, boxes: Sequence[Box]) -> list[Carried]:
         """Where the boxes of one frame are in another that is near in time."""
         before, after = self._frames[ticket], self._frames[to]
-        return carry(before, after, boxes, self._shift(ticket, to))
+        return carry(before, after, boxes, self.shift(ticket, to))
+
+    def sway(self) -> Motion:
+        """The motion of the picture as a whole."""
+        return _Sway(self)
 
     def moved(self, ticket: int, to: int) -> float:
         """How far the picture as a whole moved from one frame to the other, in widths of the picture."""
-        dx, dy = self._shift(ticket, to)
+        dx, dy = self.shift(ticket, to)
         return float(math.hypot(dx, dy) / self._frames[ticket].shape[1])
+
+    def moved_by(self, ticket: int, to: int) -> tuple[float, float]:
+        """The same across and down, in shares of the picture."""
+        (dx, dy), (height, width) = self.shift(ticket, to), self._frames[ticket].shape
+        return float(dx / width), float(dy / height)
 
     def still(self, ticket: int, to: int) -> bool:
         """Whether the one frame looks much like the other."""
         before, after = self._frames[ticket], self._frames[to]
         return before.shape == after.shape and cv2.norm(before, after, cv2.NORM_L1) <= _STILL * before.size
 
-    def _shift(self, ticket: int, to: int) -> tuple[float, float]:
+    def shift(self, ticket: int, to: int) -> tuple[float, float]:
+        """The same in pixels of the reduced planes, across and down."""
         if self.still(ticket, to):
             return 0.0, 0.0
         if (to, ticket) in self._shifts:
@@ -76,6 +86,23 @@ class Flow:
         if (ticket, to) not in self._shifts:
             self._shifts[ticket, to] = shift(self._frames[ticket], self._frames[to])
         return self._shifts[ticket, to]
+
+
+class _Sway:
+    """Carries all boxes as the picture as a whole moves."""
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+
+    def carry(self, ticket: int, to: int, boxes: Sequence[Box]) -> list[Carried]:
+        dx, dy = self._flow.moved_by(ticket, to)
+        return [Carried(Box(b.left + dx, b.top + dy, b.right + dx, b.bottom + dy), 1.0) for b in boxes]
+
+    def still(self, ticket: int, to: int) -> bool:
+        return self._flow.still(ticket, to)
+
+    def sway(self) -> Motion:
+        return self
 
 
 def reduced(luma: Luma) -> Luma:

@@ -34,6 +34,9 @@ class Motion(Protocol):
     def still(self, ticket: int, to: int) -> bool:
         """Whether the one frame looks much like the other: the camera stood, and nothing large moved."""
 
+    def sway(self) -> Motion:
+        """What is known of how the picture as a whole moves: far cheaper, and the same for all boxes."""
+
 
 class Blind:
     """Knows nothing of motion."""
@@ -45,6 +48,10 @@ class Blind:
     def still(self, ticket: int, to: int) -> bool:
         """Never known."""
         return False
+
+    def sway(self) -> Motion:
+        """Nothing either."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)

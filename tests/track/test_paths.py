@@ -30,6 +30,9 @@ class Moves:
         dx, dy = (b - a for a, b in zip(self.at[ticket], self.at[to], strict=True))
         return [Carried(shifted(box, dx, dy), self.confidence) for box in boxes]
 
+    def sway(self) -> Moves:
+        return self
+
     def still(self, ticket: int, to: int) -> bool:
         return max(abs(a - b) for a, b in zip(self.at[ticket], self.at[to], strict=True)) < 0.003
 
