@@ -22,8 +22,8 @@ Plane = NDArray[np.uint8]
 _GREY = (126, 128, 128)
 # Cells per standard deviation of the Gaussian. It leaves nothing that finer ones would hold.
 _SIGMA_CELLS = 3
-# Luma pixels. In smaller cells, or under a narrower Gaussian, a face of 40 to 64 px stays one for a detector.
-_LEAST_CELL_PX = 24
+# Luma pixels. In smaller cells, or under a narrower Gaussian, a face of 40 to 80 px stays one for a detector.
+_LEAST_CELL_PX = 32
 _LEAST_SIGMA_PX = 12
 
 
@@ -35,7 +35,7 @@ class Effect:
         kind: ``blur`` (cells, then smooth), ``gaussian``, ``pixelate`` (cells) or ``solid`` (grey).
         shape: ``rectangle``, or ``ellipse``: a rounded shape that holds the whole region.
         cells: For blur and pixelate: cells across the longer side of the region, from 2; fewer where they would be
-            smaller than 24 pixels. The settings refuse more than ``MOST_CELLS``.
+            smaller than 32 pixels. The settings refuse more than ``MOST_CELLS``.
         sigma: For gaussian: its standard deviation as a share of the longer side of the region, above 0; at least
             12 pixels. The settings refuse less than ``LEAST_SIGMA``.
         plates: The ``kind`` for licence plates.

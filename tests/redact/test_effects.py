@@ -123,11 +123,11 @@ def shuffled_in_cells(plane: Plane, rect: tuple[int, int, int, int], across: tup
 @pytest.mark.parametrize("high", [1, 2], ids=["square", "flat"])
 def test_what_is_left_depends_on_nothing_but_the_means_of_the_cells(kind: str, cells: int, high: int) -> None:
     across = cells, max(1, round(cells / high))
-    width, height = 24 * across[0], 24 * across[1]
+    width, height = 32 * across[0], 32 * across[1]
     if round(cells * height / width) != across[1]:
         across = cells, round(cells * height / width)
-        height = 24 * across[1]
-    one = picture(240, 220, seed=cells)
+        height = 32 * across[1]
+    one = picture(300, 280, seed=cells)
     other = copied(one)
     for i, plane in enumerate(other):
         scale = 1 if i == 0 else 2
