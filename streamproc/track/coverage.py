@@ -364,10 +364,10 @@ class Coverage:
         look = _Look(ticket, time_us, failed=False, seen=seen, held=held, seen_us=time_us)
 
         sure = [(i, j) for i, j in pairs if _followed(onward[i]) and _followed(backward[j])]
-        ways = [_fused(steps, onward[i], backward[j], found[j].kind) for i, j in sure]
+        ways = [_fused(steps, onward[i], backward[j], found[j].kind, calm) for i, j in sure]
         ways += [_single(steps, onward[i], known[i].detection.kind) for i in lost if _followed(onward[i])]
         ways += [_single(steps[::-1], backward[j], found[j].kind) for j in come if _followed(backward[j])]
-        unsure = pairs if calm else [pair for pair in pairs if pair not in sure]
+        unsure = [pair for pair in pairs if pair not in sure]
         hulls = [(known[i].detection.box.hull(found[j].box), found[j].kind) for i, j in unsure]
         moved = [(gone[i].detection.box.hull(found[j].box), found[j].kind) for i, j in might]
         anywhere = len(moved) > _MOST_WAYS or any(box.area > _MOST_HULL for box, _ in moved)
@@ -446,15 +446,21 @@ def _carried(detection: Detection, path: Path) -> Detection:
     return replace(detection, box=path.boxes[-1]) if _followed(path) else detection
 
 
-def _fused(steps: Sequence[Step], onward: Path, backward: Path, kind: str) -> _Way:
-    """The way of an object that was seen on both sides."""
+def _fused(steps: Sequence[Step], onward: Path, backward: Path, kind: str, between: bool) -> _Way:
+    """The way of an object that was seen on both sides.
+
+    Args:
+        between: With all that lies between the two places where it was seen.
+    """
+    both = onward.boxes[0].hull(backward.boxes[0])
     begin_us, length_us = steps[0].time_us, max(1, steps[-1].time_us - steps[0].time_us)
     boxes = {}
     for at, step in enumerate(steps):
         a, b = onward.boxes[at], backward.boxes[-1 - at]
         share = (step.time_us - begin_us) / length_us
         apart = distance(a, b) if not (a.empty or b.empty) else 1.0
-        boxes[step.ticket] = a.hull(b).enlarge(min(1.0, apart) * _DISAGREEMENT * 4 * share * (1 - share))
+        box = a.hull(b).enlarge(min(1.0, apart) * _DISAGREEMENT * 4 * share * (1 - share))
+        boxes[step.ticket] = box.hull(both) if between else box
     return _Way(boxes, kind, Decision.CARRIED)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -21,7 +22,7 @@ Luma = NDArray[np.uint8]
 Points = NDArray[np.float32]
 
 _WIDTH = 320
-_ROWS = 360
+_ROWS = 180
 _GRID = 5
 _GRID_SHARE = 0.85
 _WINDOW = (15, 15)
@@ -32,6 +33,8 @@ _MOST_SCALE = 0.06
 _FEWEST_POINTS = 4
 _STILL = 4.0  # grey levels, mean
 _SHIFT_RESPONSE = 0.05
+_COARSE = 3  # a shift is measured on a plane this much smaller
+_LEAST_SHIFT = 1.0  # pixels there
 
 
 class Flow:
@@ -118,12 +121,18 @@ def shift(before: Luma, after: Luma) -> tuple[float, float]:
     if before.shape != after.shape:
         return 0.0, 0.0
     a, b = (
-        np.asarray(cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
+        np.asarray(cv2.resize(p, None, fx=1 / _COARSE, fy=1 / _COARSE, interpolation=cv2.INTER_AREA), np.float32)
         for p in (before, after)
     )
-    window = cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_32F)
-    (dx, dy), response = cv2.phaseCorrelate(a, b, window)
-    return (2 * dx, 2 * dy) if response >= _SHIFT_RESPONSE and max(abs(dx), abs(dy)) >= 1.5 else (0.0, 0.0)
+    (dx, dy), response = cv2.phaseCorrelate(a, b, _window(*a.shape))
+    if response < _SHIFT_RESPONSE or max(abs(dx), abs(dy)) < _LEAST_SHIFT:
+        return 0.0, 0.0
+    return _COARSE * dx, _COARSE * dy
+
+
+@lru_cache(maxsize=8)
+def _window(height: int, width: int) -> Any:
+    return cv2.createHanningWindow((width, height), cv2.CV_32F)
 
 
 def carry(before: Luma, after: Luma, boxes: Sequence[Box], guess: tuple[float, float] = (0.0, 0.0)) -> list[Carried]:
