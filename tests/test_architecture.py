@@ -91,9 +91,9 @@ AMBIENT_CALLS = frozenset(
 )
 AMBIENT_USERS = ALLOWED["time"]
 FORBIDDEN_NAME = re.compile(r"Manager|Helper")
-PLACES = re.compile(
-    r"/work/|/opt/(?:pypi|wheels)|/root/|/home/\w|pypi\.org|pythonhosted|--index-url|--extra-index|--find-links"
-    r"|registry\.npmjs|artifactory|devpi"
+PLACES = re.compile(  # written so that this file does not hold one itself
+    r"[/]work/|/opt/(?:pypi|wheels)|[/]root/|/home/\w|pypi[.]org|pythonhosted|--[i]ndex-url|--[e]xtra-index|--[f]ind-links"
+    r"|registry[.]npmjs|artifactory|devpi"
 )
 
 
