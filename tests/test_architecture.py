@@ -312,7 +312,7 @@ def test_the_rules_allow_what_the_design_does(case: str) -> None:
 
 # In pieces, so that this very file keeps the rule.
 @pytest.mark.parametrize(
-    "text", ["see /wo" + "rk/x", "/ro" + "ot/.ssh", "https://pypi.o" + "rg/simple", "--index" + "-url x"]
+    "text", ["see /wo" + "rk/x", "/ro" + "ot/.ssh", "https://py" + "pi.org/simple", "--index" + "-url x"]
 )
 def test_places_of_one_machine_are_recognised(text: str) -> None:
     assert PLACES.search(text)
