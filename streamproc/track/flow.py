@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.model.geometry import Box
-from streamproc.track.paths import Carried, Motion
+from streamproc.track.paths import Blind, Carried, Motion
 
 Luma = NDArray[np.uint8]
 Points = NDArray[np.float32]
@@ -38,7 +38,10 @@ _LEAST_SHIFT = 1.0  # pixels there
 
 
 class Flow:
-    """The motion of one stream's frames. Implements :class:`~streamproc.track.paths.Motion`."""
+    """The motion of one stream's frames. Implements :class:`~streamproc.track.paths.Motion`.
+
+    Of a frame that is forgotten already nothing is known: it may have been decided because its time was up.
+    """
 
     def __init__(self) -> None:
         self._frames: dict[int, Luma] = {}
@@ -57,8 +60,10 @@ class Flow:
 
     def carry(self, ticket: int, to: int, boxes: Sequence[Box]) -> list[Carried]:
         """Where the boxes of one frame are in another that is near in time."""
-        before, after = self._frames[ticket], self._frames[to]
-        return carry(before, after, boxes, self.shift(ticket, to))
+        pair = self._pair(ticket, to)
+        if pair is None:
+            return Blind().carry(ticket, to, boxes)
+        return carry(*pair, boxes, self.shift(ticket, to))
 
     def sway(self) -> Motion:
         """The motion of the picture as a whole."""
@@ -69,26 +74,37 @@ class Flow:
         dx, dy = self.shift(ticket, to)
         return float(math.hypot(dx, dy) / self._frames[ticket].shape[1])
 
-    def moved_by(self, ticket: int, to: int) -> tuple[float, float]:
-        """The same across and down, in shares of the picture."""
+    def moved_by(self, ticket: int, to: int) -> tuple[float, float] | None:
+        """The same across and down, in shares of the picture; None if it is not known."""
+        if self._pair(ticket, to) is None:
+            return None
         (dx, dy), (height, width) = self.shift(ticket, to), self._frames[ticket].shape
         return float(dx / width), float(dy / height)
 
     def still(self, ticket: int, to: int) -> bool:
         """Whether the one frame looks much like the other."""
-        before, after = self._frames[ticket], self._frames[to]
-        return before.shape == after.shape and cv2.norm(before, after, cv2.NORM_L1) <= _STILL * before.size
+        pair = self._pair(ticket, to)
+        if pair is None:
+            return False
+        before, after = pair
+        return cv2.norm(before, after, cv2.NORM_L1) <= _STILL * before.size
 
     def shift(self, ticket: int, to: int) -> tuple[float, float]:
         """The same in pixels of the reduced planes, across and down."""
-        if self.still(ticket, to):
+        pair = self._pair(ticket, to)
+        if pair is None or self.still(ticket, to):
             return 0.0, 0.0
         if (to, ticket) in self._shifts:
             dx, dy = self._shifts[to, ticket]
             return -dx, -dy
         if (ticket, to) not in self._shifts:
-            self._shifts[ticket, to] = shift(self._frames[ticket], self._frames[to])
+            self._shifts[ticket, to] = shift(*pair)
         return self._shifts[ticket, to]
+
+    def _pair(self, ticket: int, to: int) -> tuple[Luma, Luma] | None:
+        """Both frames, if they are known and of one size."""
+        before, after = self._frames.get(ticket), self._frames.get(to)
+        return None if before is None or after is None or before.shape != after.shape else (before, after)
 
 
 class _Sway:
@@ -98,7 +114,10 @@ class _Sway:
         self._flow = flow
 
     def carry(self, ticket: int, to: int, boxes: Sequence[Box]) -> list[Carried]:
-        dx, dy = self._flow.moved_by(ticket, to)
+        moved = self._flow.moved_by(ticket, to)
+        if moved is None:
+            return Blind().carry(ticket, to, boxes)
+        dx, dy = moved
         return [Carried(Box(b.left + dx, b.top + dy, b.right + dx, b.bottom + dy), 1.0) for b in boxes]
 
     def still(self, ticket: int, to: int) -> bool:

@@ -86,5 +86,6 @@ def test_frames_are_still_until_something_large_moves_and_are_forgotten_on_reque
     (carried,) = flow.carry(1, 2, [BOX])
     assert iou(carried.box, moved(BOX, 12)) > 0.9
     flow.forget(2)
-    with pytest.raises(KeyError):
-        flow.still(1, 2)
+    assert not flow.still(1, 2)
+    for motion in (flow, flow.sway()):
+        assert [(c.box, c.confidence) for c in motion.carry(1, 2, [BOX])] == [(BOX, 0.0)]
