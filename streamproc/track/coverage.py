@@ -298,9 +298,12 @@ class Coverage:
         if at is None:
             return False
         waiting = self._waiting[at - 1]
-        if waiting.question or waiting.doubtful or not self._may_ask(waiting.time_us):
+        if waiting.question or waiting.doubtful:
             return False
-        waiting.looked_at = waiting.question = True
+        waiting.question = True
+        if not self._may_ask(waiting.time_us):
+            return False
+        waiting.looked_at = True
         self._wanted.append(waiting.ticket)
         return True
 

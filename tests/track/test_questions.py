@@ -61,10 +61,10 @@ def test_small_objects_and_runs_that_do_not_ask_are_left_alone() -> None:
 
 
 def watched(
-    visible: range, answers: dict[int, Answer], may_ask: bool = True, frames: int = 16
+    visible: range, answers: dict[int, Answer], may_ask: bool = True, frames: int = 16, ask_us: int = LEAST_US
 ) -> tuple[list[int], list[Cover]]:
     """A face that is there in some frames, looked at in the first and the last; what was asked, and the covers."""
-    coverage = Coverage(0.1, 0, ask_us=LEAST_US, may_ask=lambda _: may_ask)
+    coverage = Coverage(0.1, 0, ask_us=ask_us, may_ask=lambda _: may_ask)
     for ticket in range(frames):
         coverage.frame(ticket, ticket * STEP_US)
     asked = []
@@ -99,15 +99,16 @@ def test_asking_ends_and_finds_where_a_face_comes_and_goes_to_within_twice_the_l
         assert asked
 
 
-def test_question_that_fails_leaves_what_was_known_with_a_wider_margin() -> None:
+def test_question_that_fails_or_cannot_be_paid_leaves_what_was_known_with_a_wider_margin() -> None:
     visible = range(8)
-    _, unasked = watched(visible, {}, may_ask=False)
+    _, unasked = watched(visible, {}, ask_us=0)
     asked, failed = watched(visible, {i: Failed(Failure.THROTTLED) for i in range(1, 15)})
     assert len(asked) == 1
     for a, b in zip(unasked, failed, strict=True):
         assert a.decision is b.decision
         assert all(any(wide.box.contains(r.box) for wide in b.regions) for r in a.regions)
     assert failed != unasked
+    assert watched(visible, {}, may_ask=False) == ([], failed)
 
 
 def test_close_waits_for_no_question() -> None:
