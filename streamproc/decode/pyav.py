@@ -105,6 +105,7 @@ class Decoder:
         self._doubt = False  # a picture that later ones refer to is damaged or missing
         self._previous = after
         self._head: EntryPoint | None = None  # of the last fragment that began with a keyframe
+        self._head_before: EntryPoint | None = None  # as it was before this fragment
         self._entries: dict[FragmentNumber, EntryPoint] = {}  # of fragments none of whose frames has come out
         self._unfinished: Fragment | None = None
         self._owed: list[FragmentDecoded] = []
@@ -205,7 +206,8 @@ class Decoder:
         self._begun += 1
         self._open_gops |= not closed
         here = EntryPoint(fragment, self._previous, fragment.server_us)
-        before, self._head = self._head, here if closed or keyframe or self._head is None else self._head
+        before = self._head_before = self._head
+        self._head = here if closed or keyframe or self._head is None else self._head
         return here if closed or before is None else replace(before, fragment=fragment)
 
     def _finish(self, fragment: Fragment, complete: bool, drain: bool) -> Iterator[Decoded]:
@@ -236,6 +238,8 @@ class Decoder:
 
     def _forget(self, fragment: Fragment) -> Iterator[Decoded]:
         """Drop what the decoder holds of this fragment, but not what it holds of those before."""
+        if not self._first_block:  # it will begin once more
+            self._begun, self._head = self._begun - 1, self._head_before
         self._timeline.forget(fragment)
         yield from self.drain()
 

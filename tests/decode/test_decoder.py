@@ -256,6 +256,16 @@ def test_fragment_sent_again_gives_the_same_frames_and_loses_none_before_it(seen
     assert sum(e.lost for e in ends([*out, *again])) == 0
 
 
+@pytest.mark.parametrize("seen", range(12))
+def test_fragment_sent_again_keeps_what_the_next_one_refers_to(seen: int) -> None:
+    fragments = pieces(clip(count=48, gop=24), cuts=range(12, 48, 12))
+    to = decoder()
+    feed(to, fragments[0].events(seen, complete=False))
+    out = play(fragments, to)
+    assert [one for one in shown(out) if one[0] != "100"] == wanted(fragments[1:])
+    assert [e.lost for e in ends(out)] == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_break_inside_a_fragment_loses_no_frame_held_of_the_one_before(codec: str) -> None:
     fragments = pieces(clip(codec, bframes=2), cuts=[10, 24])  # its last pictures wait for the next fragment's
