@@ -258,12 +258,13 @@ def test_fragment_sent_again_gives_the_same_frames_and_loses_none_before_it(seen
 
 @pytest.mark.parametrize("seen", range(12))
 def test_fragment_sent_again_keeps_what_the_next_one_refers_to(seen: int) -> None:
-    fragments = pieces(clip(count=48, gop=24), cuts=range(12, 48, 12))
+    coded = clip(count=48, gop=24, bframes=2)
+    fragments = pieces(coded, cuts=[c for c in clean_cuts(coded) if c > 9][::4][:3])
     to = decoder()
-    feed(to, fragments[0].events(seen, complete=False))
+    feed(to, fragments[0].events(min(seen, len(fragments[0].pictures) - 1), complete=False))
     out = play(fragments, to)
     assert [one for one in shown(out) if one[0] != "100"] == wanted(fragments[1:])
-    assert [e.lost for e in ends(out)] == [0, 0, 0, 0]
+    assert sum(e.lost for e in ends(out)) == 0
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
